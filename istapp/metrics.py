@@ -1,0 +1,52 @@
+"""Image quality as the paper's code measures it: no rounding, per image, clipped to [0, 1]."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def psnr(estimate: Tensor, reference: Tensor) -> float:
+    r"""Return the peak signal-to-noise ratio :math:`-10\log_{10}\mathrm{MSE}` in dB of images in [0, 1].
+
+    The estimate is clipped to [0, 1] but not rounded to 8 bits. Infinite for equal images.
+
+    Raises:
+        ValueError: the shapes differ or the images are empty.
+    """
+    if estimate.shape != reference.shape or not reference.numel():
+        raise ValueError(f"PSNR needs two images of one shape, not {tuple(estimate.shape)}, {tuple(reference.shape)}")
+    error = (estimate.double().clamp(0, 1) - reference.double()).square().mean().item()
+    return -10 * math.log10(error) if error > 0 else math.inf
+
+
+def ssim(estimate: Tensor, reference: Tensor, window: int = 7) -> float:
+    """Return the mean structural similarity (Wang et al. 2004) of two (..., H, W) images in [0, 1].
+
+    Uniform window of 7 x 7, sample covariance, data range 1, borders where the window does not fit left out: the
+    definition of scikit-image's default. The estimate is clipped. NaN where an image is smaller than the window.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if estimate.shape != reference.shape:
+        raise ValueError(f"SSIM needs two images of one shape, not {tuple(estimate.shape)}, {tuple(reference.shape)}")
+    height, width = reference.shape[-2:]
+    if min(height, width) < window:
+        return math.nan
+    a = estimate.double().clamp(0, 1).reshape(-1, 1, height, width)
+    b = reference.double().reshape(-1, 1, height, width)
+
+    def mean(image: Tensor) -> Tensor:
+        return F.avg_pool2d(image, window, stride=1)
+
+    unbiased = window**2 / (window**2 - 1)
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b = unbiased * (mean(a * a) - mean_a**2), unbiased * (mean(b * b) - mean_b**2)
+    covariance = unbiased * (mean(a * b) - mean_a * mean_b)
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    )
+    return float(torch.mean(similarity))

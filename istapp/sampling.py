@@ -1,0 +1,171 @@
+r"""Block sampling: the operator :math:`\Phi` of compressive sensing, as a strided convolution.
+
+An image is cut into blocks of 33 x 33 pixels, and each block, read row by row as a vector of 1089 numbers, is multiplied
+by the same :math:`m \times 1089` sampling matrix. Written as a convolution with kernel and stride 33 this acts on a whole
+image at once (ISTA-Net++, Eqs. 4 and 5). Chapter 01 derives everything in this file.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from istapp.errors import UserError
+
+BLOCK = 33
+
+#: The field's customary numbers of measurements for 33 x 33 blocks, keyed by percent; 1, 4 and 25 % are rounded down.
+CUSTOMARY = {1: 10, 4: 43, 10: 109, 20: 218, 25: 272, 30: 327, 40: 436, 50: 545}
+
+
+def measurements(ratio: float, block: int = BLOCK) -> int:
+    r"""Return :math:`m`, the number of measurements per block at a CS ratio :math:`\gamma` in (0, 1].
+
+    The customary table for 33 x 33 blocks, elsewhere :math:`\lceil \gamma B^2 \rceil`.
+
+    Raises:
+        UserError: the ratio is not a number in (0, 1].
+    """
+    if not (isinstance(ratio, (int, float)) and 0 < ratio <= 1):
+        raise UserError(f"a CS ratio is a fraction in (0, 1], not {ratio!r}")
+    percent = 100 * ratio
+    if block == BLOCK and math.isclose(percent, round(percent)) and round(percent) in CUSTOMARY:
+        return CUSTOMARY[round(percent)]
+    # Rounding first keeps 0.07 * 100 = 7.000000000000001 from costing a measurement.
+    return math.ceil(round(ratio * block**2, 6))
+
+
+@lru_cache(maxsize=8)
+def _orthogonal(seed: int, n: int) -> np.ndarray:
+    gaussian = np.random.Generator(np.random.PCG64(seed)).standard_normal((n, n))
+    q, r = np.linalg.qr(gaussian)
+    # A QR factorisation is unique once the diagonal of R is positive: every machine then gets the same matrix.
+    return np.ascontiguousarray((q * np.sign(np.diag(r))).T)
+
+
+def sampling_matrix(m: int, seed: int = 0, block: int = BLOCK) -> np.ndarray:
+    r"""Return the seeded random :math:`\Phi`, (m, block²) float64 with :math:`\Phi\Phi^\top = I`.
+
+    The rows come from one orthogonal matrix per seed (QR of a Gaussian matrix), so the matrices of all ratios are nested:
+    the first rows of a large one are the small one.
+
+    Raises:
+        UserError: `m` is outside 1 ... block².
+    """
+    if not 1 <= m <= block**2:
+        raise UserError(f"a {block} x {block} block has 1 to {block**2} measurements, not {m}")
+    return _orthogonal(seed, block**2)[:m].copy()
+
+
+class BlockSampling:
+    r"""The sampling operator :math:`A(x) = \Phi x` of every block, and its adjoint.
+
+    Inputs are followed in dtype and device: float64 images are measured in float64, images on a GPU stay there.
+
+    Attributes:
+        block: side :math:`B` of a block in pixels.
+        m: measurements per block.
+        ratio: nominal CS ratio :math:`\gamma` in (0, 1], the condition that a network sees.
+        seed: seed of a random matrix, None for a given one.
+        kind: ``orthonormal`` (random), or the name of a given matrix.
+        phi: the matrix :math:`\Phi`, (m, B²) float64.
+    """
+
+    def __init__(
+        self,
+        ratio: float = 0.1,
+        seed: int | None = 0,
+        block: int = BLOCK,
+        phi: np.ndarray | Tensor | None = None,
+        kind: str = "orthonormal",
+    ) -> None:
+        """Draw the matrix of `seed` at `ratio`, or take a given `phi` of shape (m, block²).
+
+        Raises:
+            UserError: the ratio is outside (0, 1], or `phi` does not have block² columns.
+        """
+        if phi is None:
+            phi = sampling_matrix(measurements(ratio, block), seed or 0, block)
+        self.phi = torch.as_tensor(phi, dtype=torch.float64)
+        if self.phi.ndim != 2 or self.phi.shape[1] != block**2:
+            raise UserError(f"Phi must be m x {block**2} for {block} x {block} blocks, not {tuple(self.phi.shape)}")
+        self.block, self.m, self.ratio = block, self.phi.shape[0], ratio
+        self.seed, self.kind = seed, kind
+        self._kernels: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def __repr__(self) -> str:
+        matrix = f"{self.m} x {self.block**2}"
+        return f"BlockSampling(ratio={self.ratio}, {matrix}, kind={self.kind!r}, seed={self.seed})"
+
+    @property
+    def norm(self) -> float:
+        r"""The largest eigenvalue of :math:`\Phi^\top\Phi`: 1 for orthonormal rows, the Lipschitz constant of ISTA."""
+        return float(torch.linalg.matrix_norm(self.phi, ord=2) ** 2)
+
+    def kernel(self, like: Tensor) -> Tensor:
+        """Return the matrix as `m` filters of shape (m, 1, block, block) in the dtype and device of `like`."""
+        key = (like.dtype, like.device)
+        if key not in self._kernels:
+            self._kernels[key] = self.phi.view(self.m, 1, self.block, self.block).to(like)
+        return self._kernels[key]
+
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802 (the operator's name in every equation)
+        r"""Measure: :math:`y = \Phi x` block by block, (B, 1, block*h, block*w) -> (B, m, h, w). ISTA-Net++, Eq. 4.
+
+        Raises:
+            ValueError: `x` is not a whole number of blocks; use `pad`.
+        """
+        if x.ndim != 4 or x.shape[1] != 1 or x.shape[2] % self.block or x.shape[3] % self.block or 0 in x.shape:
+            raise ValueError(
+                f"x must be (B, 1, {self.block}h, {self.block}w), not {tuple(x.shape)}; pad(image) makes it so"
+            )
+        return F.conv2d(x, self.kernel(x), stride=self.block)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        r"""Back-project: :math:`\Phi^\top y` block by block, (B, m, h, w) -> (B, 1, block*h, block*w). Eq. 5."""
+        if y.ndim != 4 or y.shape[1] != self.m:
+            raise ValueError(f"y must be (B, {self.m}, h, w), not {tuple(y.shape)}")
+        return F.conv_transpose2d(y, self.kernel(y), stride=self.block)
+
+    def normal(self, x: Tensor) -> Tensor:
+        r"""Return :math:`\Phi^\top\Phi x`, the same shape as `x`: a projection where the rows are orthonormal."""
+        return self.adjoint(self.A(x))
+
+
+class MixedSampling(BlockSampling):
+    """A batch in which each image has its own ratio: nested matrices, the unused measurements masked to zero.
+
+    Shapes do not depend on the ratios, so one compiled graph serves them all; used for training only.
+
+    Attributes:
+        ratio: (B,) tensor of nominal ratios.
+    """
+
+    def __init__(self, ratios: Sequence[float] | Tensor, seed: int = 0, m: int | None = None) -> None:
+        """Serve the images of a batch at `ratios`; `m` rows are kept (default: what the largest ratio needs)."""
+        counts = [measurements(round(float(ratio), 6)) for ratio in ratios]
+        super().__init__(phi=sampling_matrix(m or max(counts), seed), seed=seed, kind="orthonormal")
+        self.ratio = torch.as_tensor([float(r) for r in ratios])
+        self.counts = torch.tensor(counts)
+
+    def A(self, x: Tensor) -> Tensor:  # noqa: N802
+        """Measure each image of (B, 1, 33h, 33w) at its own ratio; rows beyond it are zero in (B, m, h, w)."""
+        rows = torch.arange(self.m, device=x.device).view(1, -1, 1, 1)
+        return super().A(x) * (rows < self.counts.to(x.device).view(-1, 1, 1, 1))
+
+
+def pad(image: Tensor, block: int = BLOCK) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Fill (B, 1, H, W) with zeros at the right and bottom to whole blocks, and return the crop that undoes it.
+
+    As in the paper's code, a size that is already a multiple gets one extra block: ``block - n % block`` pixels.
+
+    Returns:
+        The padded image (B, 1, block*h, block*w), and ``crop``, which cuts such an image back to H x W.
+    """
+    height, width = image.shape[-2:]
+    padded = F.pad(image, (0, block - width % block, 0, block - height % block))
+    return padded, lambda x: x[..., :height, :width]
