@@ -7,7 +7,7 @@ image at once (ISTA-Net++, Eqs. 4 and 5). Chapter 01 derives everything in this 
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ class BlockSampling:
         matrix = f"{self.m} x {self.block**2}"
         return f"BlockSampling(ratio={self.ratio}, {matrix}, kind={self.kind!r}, seed={self.seed})"
 
-    @property
+    @cached_property
     def norm(self) -> float:
         r"""The largest eigenvalue of :math:`\Phi^\top\Phi`: 1 for orthonormal rows, the Lipschitz constant of ISTA."""
         return float(torch.linalg.matrix_norm(self.phi, ord=2) ** 2)
