@@ -6,7 +6,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 
-#: Bundled photographs, weights and results: `data/` of a checkout, or `istapp/data` where a wheel was installed.
+#: The folder of photos, weights and results, `data/` of a checkout or `istapp/data` where a wheel was installed.
 DATA = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else _PACKAGE.parent / "data"
 PHOTOS = DATA / "photos"
 WEIGHTS = DATA / "weights"
