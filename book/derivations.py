@@ -1,0 +1,59 @@
+"""Sphinx extension: in the API page, a docstring's "Chapter 02" becomes a link to that chapter.
+
+Modules say in their docstrings which chapter derives them. Each function and class of such a module gets a closing line
+with the same link, unless its own docstring already names a chapter. A chapter that is not in the book fails the build.
+Types of other packages are named in signatures but not linked: their documentation is not part of this book.
+"""
+
+import inspect
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+_CHAPTER = re.compile(r"\b[Cc]hapter (\d\d)\b")
+_DERIVED = {"class", "function"}
+_FOREIGN = {"collections", "matplotlib", "numpy", "os", "pathlib", "torch", "typing"}
+
+
+def linked(text: str, chapters: dict[str, str]) -> str:
+    """Turn every "chapter NN" of `text` into a reST link to the document that `chapters` has for NN.
+
+    Raises:
+        KeyError: there is no such chapter.
+    """
+    return _CHAPTER.sub(lambda found: f":doc:`{found.group()} </{chapters[found[1]]}>`", text)
+
+
+def closing(what: str, obj: object, lines: list[str]) -> list[str]:
+    """Return the lines that tell where `obj` is derived; none where its docstring says so or nobody does."""
+    module = inspect.getmodule(obj)
+    if what not in _DERIVED or _CHAPTER.search("\n".join(lines)) or module is None:
+        return []
+    named = _CHAPTER.search(module.__doc__ or "")
+    return ["", f"Derived in chapter {named[1]}."] if named else []
+
+
+def _link(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    names = sorted(path.stem for path in Path(app.srcdir, "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    chapters = {stem[:2]: f"notebooks/{stem}" for stem in names}
+    text = "\n".join(lines + closing(what, obj, lines))
+    lines[:] = linked(text, chapters).split("\n")
+
+
+def _foreign(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contents: nodes.TextElement
+) -> nodes.TextElement | None:
+    is_foreign = node.get("refdomain") == "py" and node["reftarget"].split(".")[0] in _FOREIGN
+    return contents if is_foreign else None
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the extension."""
+    # After napoleon (priority 500), which rewrites the sections of a docstring.
+    app.connect("autodoc-process-docstring", _link, priority=600)
+    app.connect("missing-reference", _foreign)
+    return {"parallel_read_safe": True}
