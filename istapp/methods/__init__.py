@@ -1,0 +1,37 @@
+"""The systems of Table 1, one file each, found by name.
+
+A new method is a new file in this folder: ``my_method.py`` with a function ``build(weights=None, **options)`` that returns
+a `Method` is `get("my-method")` everywhere.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from istapp.errors import UserError, nearest
+from istapp.methods.base import Blockwise, Method, Network, PerRatio, blockwise
+
+__all__ = ["Blockwise", "Method", "Network", "PerRatio", "blockwise", "get", "names"]
+
+_NOT_METHODS = {"base", "found"}
+
+
+def names() -> list[str]:
+    """Return the names of all methods, sorted."""
+    return sorted(m.name.replace("_", "-") for m in iter_modules(__path__) if m.name not in _NOT_METHODS)
+
+
+def get(name: str, weights: str | Path | None = None, **options: object) -> Method:
+    """Build a method by name.
+
+    Args:
+        name: one of `names()`.
+        weights: a ``.safetensors`` file of this project or an official ``.pkl``; by default the shipped weights.
+        options: what the method's ``build`` takes, for instance ``lam=0.01``.
+
+    Raises:
+        UserError: an unknown name, no weights, or weights of another network.
+    """
+    if name not in names():
+        raise UserError(f"no method '{name}'{nearest(name, names())}; known: {', '.join(names())}")
+    return import_module(f"istapp.methods.{name.replace('-', '_')}").build(weights=weights, **options)

@@ -1,0 +1,160 @@
+"""What every method is: measurements and operator in, image out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from istapp.errors import UserError
+from istapp.sampling import BlockSampling
+
+
+class Method:
+    """One system of Table 1. Subclasses implement ``__call__`` (a network: ``forward``).
+
+    Attributes:
+        name: as on the command line.
+        kind: ``classical``, ``network`` or ``untrained network``.
+        ratios: the CS ratios it can serve, None for any.
+        blockwise: whether it reconstructs each block alone, seeing no neighbours.
+        parameter_count: trainable numbers in it.
+        variant: what else differs from the published form, for the rows of results.
+        weights: where its weights came from; empty for a method without.
+    """
+
+    name: str = ""
+    kind: str = "classical"
+    ratios: tuple[float, ...] | None = None
+    blockwise: bool = False
+    parameter_count: int = 0
+    variant: str = ""
+    weights: str = ""
+
+    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Reconstruct (B, m, h, w) measurements to (B, 1, block*h, block*w) images, unclipped and detached."""
+        raise NotImplementedError
+
+    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
+        """Return the operator this method measures with at `ratio`.
+
+        Raises:
+            UserError: the method cannot serve that ratio.
+        """
+        self.check_ratio(ratio)
+        return BlockSampling(ratio, seed)
+
+    def to(self, device: str | torch.device) -> "Method":
+        """Move what it holds to a device; most methods hold nothing and follow their input."""
+        return self
+
+    def check_ratio(self, ratio: float) -> None:
+        """Raise UserError unless `ratio` is one that the method serves."""
+        if self.ratios is not None and not any(abs(ratio - served) < 1e-9 for served in self.ratios):
+            served = ", ".join(f"{100 * r:g}" for r in self.ratios)
+            raise UserError(f"{self.name} was trained for a ratio of {served} %, not {100 * ratio:g} %")
+
+
+class Network(nn.Module, Method):
+    """A trainable method: ``forward(y, sampling)`` and ``loss(x, sampling)``, which is all a trainer knows."""
+
+    kind = "network"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {}
+
+    @property
+    def parameter_count(self) -> int:  # type: ignore[override]
+        """Trainable numbers in the network."""
+        return sum(p.numel() for p in self.parameters())
+
+    def loss(self, x: Tensor, sampling: BlockSampling) -> Tensor:
+        """Return the mean squared error of reconstructing (B, 1, H, W) images from their measurements, a scalar."""
+        return (self(sampling.A(x), sampling) - x).square().mean()
+
+    def fill(self, tensors: dict[str, Tensor], source: str) -> "Network":
+        """Load weights and freeze them, so that calling the network gives detached images.
+
+        Raises:
+            UserError: the tensors are not this network's, by name or shape.
+        """
+        own = {name: tuple(tensor.shape) for name, tensor in self.state_dict().items()}
+        given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if own != given:
+            wrong = sorted(set(own.items()) ^ set(given.items()))[0][0]
+            raise UserError(f"{source} does not fit {self.name} {self.config}: it differs first at '{wrong}'")
+        self.load_state_dict(tensors)
+        self.weights = source
+        return self.eval().requires_grad_(False)
+
+
+class Blockwise(Method):
+    """A method without its cross-block path: every block is reconstructed as an image of its own.
+
+    Nothing else changes; it is all the difference between settings (a) and (b) of Table 4.
+    """
+
+    blockwise = True
+
+    def __init__(self, method: Method, published: bool = False) -> None:
+        """Wrap `method`; `published`: that is how its authors run it, so it is no variant."""
+        self.method = method
+        self.name, self.kind, self.ratios = method.name, method.kind, method.ratios
+        self.parameter_count, self.weights = method.parameter_count, method.weights
+        self.variant = method.variant if published else "; ".join(filter(None, [method.variant, "blockwise"]))
+
+    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
+        """Return the wrapped method's operator."""
+        return self.method.sampling(ratio, seed)
+
+    def to(self, device: str | torch.device) -> "Blockwise":
+        """Move the wrapped method to a device."""
+        self.method.to(device)
+        return self
+
+    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Fold the h x w blocks into the batch, reconstruct, unfold."""
+        batch, m, h, w = y.shape
+        block = sampling.block
+        singles = y.permute(0, 2, 3, 1).reshape(batch * h * w, m, 1, 1)
+        x = self.method(singles, sampling).view(batch, h, w, block, block)
+        return x.permute(0, 1, 3, 2, 4).reshape(batch, 1, h * block, w * block)
+
+
+class PerRatio(Method):
+    """A network published as one set of weights per ratio: each measurement goes to the one for its ratio."""
+
+    kind = "network"
+
+    def __init__(self, networks: Sequence[Method]) -> None:
+        """Serve the ratios of `networks`, each of which serves exactly one."""
+        self.networks = {network.ratios[0]: network for network in networks if network.ratios}
+        first = networks[0]
+        self.name, self.blockwise, self.variant = first.name, first.blockwise, first.variant
+        self.ratios = tuple(sorted(self.networks))
+        self.parameter_count = sum(network.parameter_count for network in networks)
+        self.weights = ", ".join(network.weights for network in networks)
+
+    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
+        """Return the operator of the network trained for `ratio`."""
+        return self._network(ratio).sampling(ratio, seed)
+
+    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Reconstruct with the network trained for the operator's ratio."""
+        return self._network(sampling.ratio)(y, sampling)
+
+    def _network(self, ratio: float) -> Method:
+        self.check_ratio(ratio)
+        return min(self.networks.items(), key=lambda item: abs(item[0] - ratio))[1]
+
+    def to(self, device: str | torch.device) -> "PerRatio":
+        """Move all weights to a device."""
+        for network in self.networks.values():
+            network.to(device)
+        return self
+
+
+def blockwise(method: Method) -> Method:
+    """Return `method` without its cross-block path; one that has none already is returned as it is."""
+    return method if method.blockwise else Blockwise(method)

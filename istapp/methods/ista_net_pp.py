@@ -1,0 +1,165 @@
+r"""ISTA-Net++ (You, Xie, Zhang, ICME 2021): ISTA unrolled to K stages that know the CS ratio.
+
+Update, for k = 1 ... K, from :math:`x_0 = \Phi^\top y` on the whole image:
+
+.. math::
+   (\rho_1,\dots,\rho_K,\sigma_1,\dots,\sigma_K) &= \mathrm{CM}(\gamma) \\
+   r_k &= x_{k-1} - \rho_k\,(\Phi^\top\Phi x_{k-1} - x_0) \\
+   x_k &= r_k + \mathrm{tail}(\mathrm{RB}_2(\mathrm{RB}_1(\mathrm{head}([r_k, \sigma_k \mathbf 1]))))
+
+(Eqs. 6, 7 and 8). 760,220 parameters at K = 20 and C = 32. The two halves of the dynamic unfolding strategy can be
+switched off for Table 4. The loss is the mean squared error of the last stage (Eq. 9), with one random ratio at a time.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from istapp import weights as files
+from istapp.errors import UserError
+from istapp.methods import found
+from istapp.methods.base import Network
+from istapp.sampling import BlockSampling
+
+
+class ConditionModule(nn.Sequential):
+    r"""From the CS ratio to positive numbers, (B, 1) -> (B, `outputs`): 1-32-32-outputs, ReLU, ReLU, Softplus. Eq. 8."""
+
+    def __init__(self, outputs: int, width: int = 32) -> None:
+        super().__init__(
+            nn.Linear(1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs), nn.Softplus()
+        )
+
+
+class ResidualBlock(nn.Module):
+    """conv, ReLU, conv, plus the input; no normalisation and nothing after the sum. (B, C, H, W) -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the residual to `x`."""
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+class ProximalMapping(nn.Module):
+    """The learned proximal operator of one stage (DPMM, Eq. 7): head, two residual blocks, tail, long skip."""
+
+    def __init__(self, channels: int, noise_map: bool = True) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(2 if noise_map else 1, channels, 3, padding=1)
+        self.block1 = ResidualBlock(channels)
+        self.block2 = ResidualBlock(channels)
+        self.tail = nn.Conv2d(channels, 1, 3, padding=1)
+
+    def forward(self, r: Tensor, sigma: Tensor | None) -> Tensor:
+        """Map r (B, 1, H, W), with the noise level sigma (1 or B,) spread over a second channel, to x (B, 1, H, W)."""
+        features = r  # (B, 1, H, W)
+        if sigma is not None:
+            level = sigma.to(r.dtype).view(-1, 1, 1, 1).expand(len(r), 1, *r.shape[2:])
+            features = torch.cat([r, level], 1)  # (B, 2, H, W)
+        features = self.head(features)  # (B, C, H, W)
+        features = self.block2(self.block1(features))
+        return r + self.tail(features).to(r.dtype)
+
+
+def gradient_descent(x: Tensor, x0: Tensor, rho: Tensor, sampling: BlockSampling) -> Tensor:
+    r"""Return :math:`r = x - \rho\,(\Phi^\top\Phi x - x_0)` (DGDM, Eq. 6), rho (1,) or (B,), images (B, 1, H, W)."""
+    return x - rho.to(x.dtype).view(-1, 1, 1, 1) * (sampling.normal(x) - x0)
+
+
+class ISTANetPP(Network):
+    """ISTA-Net++ with K `stages` of C `channels`.
+
+    Args:
+        stages: K.
+        channels: C.
+        dynamic_step: let the condition module set the step sizes rho (DUS-rho of Table 4); else they are learned numbers.
+        noise_map: feed sigma, set by the condition module, as a second channel (DUS-sigma).
+    """
+
+    name = "ista-net-pp"
+
+    def __init__(
+        self, stages: int = 20, channels: int = 32, dynamic_step: bool = True, noise_map: bool = True
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "stages": stages, "channels": channels, "dynamic_step": dynamic_step, "noise_map": noise_map
+        }  # fmt: skip
+        conditions = stages * (dynamic_step + noise_map)
+        self.condition = ConditionModule(conditions) if conditions else None
+        if not dynamic_step:
+            self.step = nn.Parameter(torch.full((stages,), 0.5))
+        self.stages = nn.ModuleList(ProximalMapping(channels, noise_map) for _ in range(stages))
+        if (dynamic_step, noise_map) != (True, True):
+            self.variant = f"DUS step {'on' if dynamic_step else 'off'}, DUS map {'on' if noise_map else 'off'}"
+
+    def conditions(self, ratio: float | Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return step sizes rho and noise levels sigma at a ratio (or (B,) ratios), each (1 or B, K); sigma None if off."""
+        like = next(self.parameters())
+        gamma = torch.as_tensor(ratio, dtype=like.dtype, device=like.device).reshape(-1, 1)
+        given = list(self.condition(gamma).split(len(self.stages), 1)) if self.condition else []
+        rho = given.pop(0) if self.config["dynamic_step"] else self.step.unsqueeze(0)
+        return rho, given.pop(0) if self.config["noise_map"] else None
+
+    def trace(self, y: Tensor, sampling: BlockSampling) -> list[tuple[Tensor, Tensor]]:
+        """Return the pair (r_k, x_k) of every stage, k = 1 ... K."""
+        rho, sigma = self.conditions(sampling.ratio)
+        x = x0 = sampling.adjoint(y)
+        steps = []
+        for k, proximal_mapping in enumerate(self.stages):
+            r = gradient_descent(x, x0, rho[:, k], sampling)
+            x = proximal_mapping(r, None if sigma is None else sigma[:, k])
+            steps.append((r, x))
+        return steps
+
+    def forward(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Reconstruct (B, m, h, w) measurements to (B, 1, 33h, 33w) images."""
+        rho, sigma = self.conditions(sampling.ratio)
+        x = x0 = sampling.adjoint(y)
+        for k, proximal_mapping in enumerate(self.stages):
+            r = gradient_descent(x, x0, rho[:, k], sampling)
+            x = proximal_mapping(r, None if sigma is None else sigma[:, k])
+        return x
+
+
+def build(weights: str | Path | None = None) -> ISTANetPP:
+    """Return ISTA-Net++ with the given weights (this project's ``.safetensors`` or the official ``.pkl``) or the shipped.
+
+    Raises:
+        UserError: no weights, or not this network's.
+    """
+    path = Path(weights) if weights is not None else found.required("ista-net-pp")[0][0]
+    if path.suffix == ".pkl":
+        return _official(path)
+    header, tensors = files.load(path)
+    if header.get("method") != "ista-net-pp":
+        raise UserError(f"{path} holds weights of {header.get('method')}, not of ista-net-pp")
+    return ISTANetPP(**header["config"]).fill(tensors, path.name)
+
+
+#: The official file's names for the parts of a stage and of the condition module, beside ours.
+_OFFICIAL = {
+    "fcs.": "stages.", "head_conv": "head", "tail_conv": "tail",
+    "ResidualBlocks.0": "block1", "ResidualBlocks.1": "block2",
+    "condition.fc1": "condition.0", "condition.fc2": "condition.2", "condition.fc3": "condition.4",
+}  # fmt: skip
+
+
+def _official(path: Path) -> ISTANetPP:
+    renamed = {}
+    for name, tensor in files.load_official(path).items():
+        for theirs, ours in _OFFICIAL.items():
+            name = name.replace(theirs, ours)
+        renamed[name] = tensor
+    stages = {name.split(".")[1] for name in renamed if name.startswith("stages.")}
+    head = renamed.get("stages.0.head.weight")
+    if head is None:
+        raise UserError(f"{path} does not hold weights of ISTA-Net++")
+    network = ISTANetPP(stages=len(stages), channels=len(head))
+    return network.fill(renamed, path.name)

@@ -1,0 +1,85 @@
+r"""The best linear estimate: :math:`\hat x = Q y` with :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`.
+
+:math:`C` is the second moment of the blocks of the training images, so Q minimises :math:`E\|x - Qy\|^2` over matrices.
+ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem 2018, Eq. 12 there, as a fit to pairs of blocks); here :math:`C` is
+stored once, and Q follows for any sampling matrix. No trainable parameters; block by block.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from istapp import paths
+from istapp import weights as files
+from istapp.methods import found
+from istapp.methods.base import Method
+from istapp.sampling import BLOCK, BlockSampling
+
+SECOND_MOMENT = paths.WEIGHTS / "second-moment.safetensors"
+
+
+@cache
+def second_moment() -> Tensor:
+    r"""Return :math:`C = E[xx^\top]` over all 33 x 33 blocks of Train400, (1089, 1089) float64."""
+    packed = files.load(SECOND_MOMENT)[1]["upper"].double()
+    rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
+    c = torch.zeros(BLOCK**2, BLOCK**2, dtype=torch.float64)
+    c[rows, columns] = packed
+    return torch.triu(c, 1).T + c
+
+
+def fit_second_moment(images: Iterable[Tensor], stride: int = 7) -> Tensor:
+    """Return the mean of x x^T over the blocks at every `stride` pixels of images (1, 1, H, W), (1089, 1089) float64.
+
+    Every image counts in all its eight flips and rotations, as in training.
+    """
+    total, count = torch.zeros(BLOCK**2, BLOCK**2, dtype=torch.float64), 0
+    for image in images:
+        for turned in (image, image.mT):
+            for dims in ((), (-1,), (-2,), (-1, -2)):
+                blocks = F.unfold(turned.flip(dims), BLOCK, stride=stride)[0]  # (1089, blocks)
+                total += (blocks @ blocks.T).double()
+                count += blocks.shape[1]
+    return total / count
+
+
+def store_second_moment(images: Iterable[Tensor], header: dict[str, Any]) -> None:
+    """Fit the second moment to training images and keep its upper triangle, float32, in `data/weights`."""
+    rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
+    files.save(SECOND_MOMENT, {"upper": fit_second_moment(images)[rows, columns].float()}, header)
+
+
+def linear_initialisation(sampling: BlockSampling) -> Tensor:
+    r"""Return :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`, (1089, m) float64; :math:`\Phi Q = I`."""
+    phi, c = sampling.phi, second_moment()
+    return torch.linalg.solve(phi @ c @ phi.T, phi @ c).T
+
+
+def apply_blocks(q: Tensor, y: Tensor) -> Tensor:
+    """Apply Q (block², m) to the measurements of every block, (B, m, h, w) -> (B, 1, block*h, block*w)."""
+    block = round(len(q) ** 0.5)
+    x = F.conv2d(y, q.to(y)[:, :, None, None])  # (B, block², h, w)
+    return F.pixel_shuffle(x, block)
+
+
+class Linear(Method):
+    """The linear estimate of each block."""
+
+    name = "linear"
+    blockwise = True
+
+    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Return Q y, block by block."""
+        return apply_blocks(linear_initialisation(sampling), y).detach()
+
+
+def build(weights: str | Path | None = None, **options: object) -> Linear:
+    """Return the linear method; it has neither weights nor options."""
+    found.no_weights("linear", weights)
+    found.no_options("linear", options)
+    return Linear()
