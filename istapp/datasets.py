@@ -191,9 +191,9 @@ def status() -> list[Status]:
 
 
 def _sizes(dataset: Dataset) -> str:
-    """Return the smallest and the largest size of a set's images as text, WIDTHxHEIGHT."""
-    by_area = sorted((entry.height * entry.width, entry.width, entry.height) for entry in dataset.entries)
-    ends = [f"{width}x{height}" for _, width, height in (by_area[0], by_area[-1])]
+    """Return the smallest and the largest size of a set's images as text, WIDTHxHEIGHT, landscape if either way."""
+    by_area = sorted((entry.height * entry.width, -entry.width, entry.height) for entry in dataset.entries)
+    ends = [f"{-width}x{height}" for _, width, height in (by_area[0], by_area[-1])]
     return ends[0] if by_area[0][0] == by_area[-1][0] else " to ".join(ends)
 
 

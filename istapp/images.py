@@ -17,7 +17,7 @@ from istapp.errors import UserError
 
 #: The formats that are read, and the file names by which a folder's images are known.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
-SUFFIXES = frozenset(".png .jpg .jpeg .tif .tiff .bmp .gif .webp .pgm .ppm .pbm .pnm".split())
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pbm", ".pnm")
 
 
 def bt601(pixels: Tensor) -> Tensor:
@@ -37,6 +37,13 @@ class Image:
     name: str
     pixels: Tensor
 
+    def __post_init__(self) -> None:
+        """Hold the pixels in a block of their own: a crop does not keep the whole image alive."""
+        shape = tuple(self.pixels.shape)
+        if self.pixels.dtype != torch.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,)) or 0 in shape:
+            raise ValueError(f"an image is uint8, (H, W) or (H, W, 3), not {self.pixels.dtype}, {shape}")
+        object.__setattr__(self, "pixels", self.pixels.contiguous())
+
     @property
     def colour(self) -> bool:
         """Whether the pixels are red, green and blue."""
@@ -51,7 +58,7 @@ class Image:
     def hash(self) -> str:
         """SHA-256 of shape and pixels: the same for every file format and every tool that wrote it."""
         shape = "x".join(map(str, self.pixels.shape))
-        return hashlib.sha256(shape.encode() + b"\n" + self.pixels.contiguous().numpy().tobytes()).hexdigest()
+        return hashlib.sha256(shape.encode() + b"\n" + self.pixels.numpy().tobytes()).hexdigest()
 
     def gray(self) -> "Image":
         """Return the image without colour: its luma."""
@@ -152,5 +159,5 @@ def image_files(folder: Path) -> list[Path]:
         raise UserError(f"cannot read {folder}: {(error.strerror or str(error)).lower()}") from None
     files = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
     if not files:
-        raise UserError(f"{folder} holds no images (files ending in {', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{folder} holds no images (files ending in {', '.join(SUFFIXES)})")
     return files
