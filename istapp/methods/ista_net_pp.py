@@ -128,6 +128,9 @@ class ISTANetPP(Network):
         return x
 
 
+METHOD = ISTANetPP
+
+
 def build(weights: str | Path | None = None) -> ISTANetPP:
     """Return ISTA-Net++ with the given weights (this project's ``.safetensors`` or the official ``.pkl``) or the shipped.
 

@@ -6,7 +6,7 @@ stored once, and Q follows for any sampling matrix. No trainable parameters; blo
 """
 
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,9 @@ def store_second_moment(images: Iterable[Tensor], header: dict[str, Any]) -> Non
     files.save(SECOND_MOMENT, {"upper": fit_second_moment(images)[rows, columns].float()}, header)
 
 
+@lru_cache(maxsize=8)
 def linear_initialisation(sampling: BlockSampling) -> Tensor:
-    r"""Return :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`, (1089, m) float64; :math:`\Phi Q = I`."""
+    r"""Return :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`, (1089, m) float64; :math:`\Phi Q = I`. Remembered per operator."""
     phi, c = sampling.phi, second_moment()
     return torch.linalg.solve(phi @ c @ phi.T, phi @ c).T
 
@@ -76,6 +77,9 @@ class Linear(Method):
     def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
         """Return Q y, block by block."""
         return apply_blocks(linear_initialisation(sampling), y).detach()
+
+
+METHOD = Linear
 
 
 def build(weights: str | Path | None = None, **options: object) -> Linear:

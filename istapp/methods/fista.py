@@ -1,0 +1,43 @@
+r"""FISTA (Beck and Teboulle 2009): ISTA with momentum, the same prior and weight as `ista`.
+
+.. math:: x_k = \Psi^\top\mathrm{soft}\bigl(\Psi(z_k - \rho\,\Phi^\top(\Phi z_k - y)), \rho\lambda\bigr), \qquad
+          z_{k+1} = x_k + \tfrac{t_k - 1}{t_{k+1}}(x_k - x_{k-1}).
+
+Step 1, 200 iterations, no trainable parameters.
+"""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from istapp.methods import found
+from istapp.methods.base import Method
+from istapp.methods.ista import LAMBDA
+from istapp.priors import CycleSpinning, Wavelet
+from istapp.sampling import BlockSampling
+from istapp.solvers import fista
+
+
+class FISTA(Method):
+    """FISTA with the cycle-spun wavelet prior."""
+
+    name = "fista"
+
+    def __init__(self, lam: float = LAMBDA, iterations: int = 200) -> None:
+        """Weigh the prior by `lam` and take that many steps."""
+        self.lam, self.iterations = lam, iterations
+        self.variant = "" if (lam, iterations) == (LAMBDA, 200) else f"lambda {lam:g}, {iterations} iterations"
+
+    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Run FISTA from the back-projection."""
+        prior = CycleSpinning(Wavelet())
+        return fista(y, sampling, prior, self.lam, self.iterations, step=1 / sampling.norm, track=False).x
+
+
+METHOD = FISTA
+
+
+def build(weights: str | Path | None = None, **options: float) -> FISTA:
+    """Return FISTA; options `lam` and `iterations`."""
+    found.no_weights("fista", weights)
+    return FISTA(**options)

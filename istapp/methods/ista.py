@@ -1,0 +1,48 @@
+r"""ISTA (Daubechies, Defrise, De Mol 2004), the conventional solver, with one stated prior.
+
+Minimises :math:`\tfrac12\|\Phi x - y\|^2 + \lambda\|\Psi x\|_1` by Eqs. 2 and 3 of the paper,
+
+.. math:: r_k = x_{k-1} - \rho\,\Phi^\top(\Phi x_{k-1} - y), \qquad x_k = \Psi^\top\mathrm{soft}(\Psi r_k, \rho\lambda),
+
+where :math:`\Psi` is the orthonormal db4 wavelet over three octaves, its coarse averages left free, at a random shift in each
+iteration (cycle spinning). Step :math:`\rho = 1`, 400 iterations, no trainable parameters. :math:`\lambda` was chosen on
+training images (`data/results/tuning.csv`), never on a test set.
+"""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from istapp.methods import found
+from istapp.methods.base import Method
+from istapp.priors import CycleSpinning, Wavelet
+from istapp.sampling import BlockSampling
+from istapp.solvers import ista
+
+#: The weight of the prior: the best mean over ratios on training images.
+LAMBDA = 0.004
+
+
+class ISTA(Method):
+    """ISTA with the cycle-spun wavelet prior."""
+
+    name = "ista"
+
+    def __init__(self, lam: float = LAMBDA, iterations: int = 400) -> None:
+        """Weigh the prior by `lam` and take that many steps."""
+        self.lam, self.iterations = lam, iterations
+        self.variant = "" if (lam, iterations) == (LAMBDA, 400) else f"lambda {lam:g}, {iterations} iterations"
+
+    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Run ISTA from the back-projection."""
+        prior = CycleSpinning(Wavelet())  # new each time, so that the shifts do not depend on earlier images
+        return ista(y, sampling, prior, self.lam, self.iterations, step=1 / sampling.norm, track=False).x
+
+
+METHOD = ISTA
+
+
+def build(weights: str | Path | None = None, **options: float) -> ISTA:
+    """Return ISTA; options `lam` and `iterations`."""
+    found.no_weights("ista", weights)
+    return ISTA(**options)
