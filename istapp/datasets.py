@@ -80,7 +80,7 @@ def _load_folder(folder: Path) -> list[Image]:
     files = image_files(folder)
     stems = [path.stem for path in files]
     found = [read_image(path) for path in files]
-    return [Image(path.name, i.pixels) if stems.count(i.name) > 1 else i for path, i in zip(files, found)]
+    return [Image(path.name, i.pixels) if stems.count(i.name) > 1 else i for path, i in zip(files, found, strict=True)]
 
 
 def _pick(by_name: dict, wanted: list[str], where: str) -> list:
@@ -137,12 +137,15 @@ def _data_pack() -> Path | None:
 
 
 def locate(dataset: Dataset) -> Path | None:
-    """Return the folder that holds a set's files: bundled, else under ISTAPP_DATA, else in the user's cache."""
+    """Return the folder that holds a set's files: bundled, else under ISTAPP_DATA, else in the user's cache.
+
+    A folder with some of the files is the set's folder, if an incomplete one; a folder with none of them is not.
+    """
     if dataset.name == "photos":
         return PHOTOS
     roots = [Path(os.environ["ISTAPP_DATA"])] if os.environ.get("ISTAPP_DATA") else []
     folders = [root / dataset.folder for root in (*roots, downloads.cache_folder())]
-    return next((folder for folder in folders if folder.is_dir()), None)
+    return next((folder for folder in folders if len(_absent(dataset, folder)) < len(dataset.entries)), None)
 
 
 def _absent(dataset: Dataset, folder: Path | None) -> list[str]:
@@ -168,7 +171,7 @@ def download(name: str) -> Path:
     """
     dataset = describe(name)
     folder = locate(dataset)
-    if folder is None or folder.is_relative_to(downloads.cache_folder()) and _absent(dataset, folder):
+    if folder is None or folder.is_relative_to(downloads.cache_folder()):
         folder = downloads.fetch_set(SETS[dataset.parent] if dataset.parent else dataset)
     verify(name)
     return folder

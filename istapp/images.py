@@ -130,7 +130,7 @@ def _pixels(picture: PIL.Image.Image) -> np.ndarray:
     else:
         pixels = np.asarray(picture.convert("RGB"))
     by_palette = picture.mode in ("P", "PA")
-    gray = picture.mode in ("1", "L", "LA") or by_palette and bool((pixels == pixels[..., :1]).all())
+    gray = picture.mode in ("1", "L", "LA") or (by_palette and bool((pixels == pixels[..., :1]).all()))
     return pixels[..., 0] if gray else pixels
 
 

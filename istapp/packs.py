@@ -59,7 +59,7 @@ def read_pack(path: str | Path, name: str | None = None) -> list[Image]:
         raise UserError(f"{path} holds no set '{name}'{nearest(name, header)}; it holds {', '.join(header)}")
     shapes = [(title, tuple(shape)) for title, *shape in header[name]["images"]]
     pieces = file.get_tensor(name).split([torch.Size(shape).numel() for _, shape in shapes])
-    images = [Image(title, piece.view(shape)) for (title, shape), piece in zip(shapes, pieces)]
+    images = [Image(title, piece.view(shape)) for (title, shape), piece in zip(shapes, pieces, strict=True)]
     if data_hash(images) != header[name]["hash"]:
         raise UserError(f"{path} is damaged: the pixels of {name} are not those that were packed; pack it again")
     return images
