@@ -1,0 +1,68 @@
+# The two commands are `make book` and `make test`; both create the environment .venv on their first use.
+#
+# PYTHON       which Python (3.11 or later) the environment is made of.
+# TORCH_INDEX  where torch comes from. Left out, it is the build that the package registry has, which for Linux is made
+#              for NVIDIA GPUs and several GB large. Without a GPU take the CPU build: choose "Pip" and "CPU" in the
+#              selector of PyTorch's "Get started" page and hand over the address that it shows after --index-url:
+#                  make book TORCH_INDEX=that-address
+# PROFILE      laptop (real conclusions) or smoke (seconds; for a look at the pages).
+PYTHON ?= python3
+TORCH_INDEX ?=
+PROFILE ?= laptop
+
+BIN := .venv/bin
+READY := .venv/.ready
+# uv reads no pip configuration: a folder of wheels that pip knows must be named to it.
+UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip
+# libgomp's threads spin against each other: one thread a process, two processes.
+export OMP_NUM_THREADS := 1
+
+.PHONY: help book test verify lab publish address clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book       execute the chapters that changed, write build/html"
+	@echo "make test       run the tests"
+	@echo "make verify     run the slow parity tests (wants ISTAPP_OFFICIAL and ISTAPP_DATA)"
+	@echo "make lab        open the chapters in JupyterLab"
+	@echo "make publish    execute nothing; refuse stale chapters; ready build/html for a web host"
+	@echo "make address URL=https://github.com/OWNER/NAME    write the repository's address everywhere"
+	@echo "make clean      remove what was built (the environment stays)"
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.x")'
+	@echo "creating the environment .venv (once; minutes when the packages must be fetched) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@test -z "$(TORCH_INDEX)" || $(UV) install --no-deps -c constraints.txt --index-url "$(TORCH_INDEX)" torch
+	@$(UV) install -r requirements.txt -c constraints.txt
+	@$(UV) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: $(READY)
+	@$(BIN)/python book/build.py book --profile $(PROFILE)
+
+publish: $(READY)
+	@$(BIN)/python book/build.py publish
+
+address: $(READY)
+	@$(BIN)/python book/build.py address "$(URL)"
+
+test: $(READY)
+	@mkdir -p build
+	@$(BIN)/python -m pytest -n 2 --junitxml=build/tests.xml \
+		&& echo "make test: passed; the report is $(CURDIR)/build/tests.xml" \
+		|| { echo "make test: FAILED; the report is $(CURDIR)/build/tests.xml"; exit 1; }
+
+verify: $(READY)
+	@mkdir -p build
+	@$(BIN)/python -m pytest -m verify -v --junitxml=build/verify.xml \
+		&& echo "make verify: passed; the report is $(CURDIR)/build/verify.xml" \
+		|| { echo "make verify: FAILED; the report is $(CURDIR)/build/verify.xml"; exit 1; }
+
+lab: $(READY)
+	@$(BIN)/jupyter lab notebooks
+
+clean:
+	@rm -rf build runs/.cache .pytest_cache .ruff_cache .hypothesis
+	@echo "make clean: removed what was built; 'rm -r .venv' removes the environment too"

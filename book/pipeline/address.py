@@ -1,0 +1,76 @@
+"""One address: write the repository's address wherever it belongs, as often as it changes.
+
+`_config.yml` (repository and Colab buttons), the setup cell and its copy in every chapter, CITATION.cff, and in the
+README the badges and the clone command.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from pipeline import ROOT, BuildError
+from pipeline.execute import chapters
+
+FORM = r"https://github\.com/[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+"
+COLAB = "https://colab.research.google.com"
+SETUP = ROOT / "book" / "setup_cell.py"
+
+
+def substitute(path: Path, *rules: tuple[str, str]) -> None:
+    """Replace the one match of each pattern in a file.
+
+    Raises:
+        BuildError: the file has lost the place where the address belongs.
+    """
+    text = path.read_text(encoding="utf-8")
+    for pattern, replacement in rules:
+        text, count = re.subn(pattern, lambda _, new=replacement: new, text, flags=re.M)
+        if not count:
+            raise BuildError(f"{path.relative_to(ROOT)}: no line for the address ({pattern})")
+    path.write_text(text, encoding="utf-8")
+
+
+def write_setup_cells() -> None:
+    """Copy the setup cell into every chapter."""
+    lines = SETUP.read_text(encoding="utf-8").rstrip("\n").splitlines(keepends=True)
+    for notebook in chapters():
+        page = json.loads(notebook.read_text(encoding="utf-8"))
+        for cell in page["cells"]:
+            if "setup" in cell["metadata"].get("tags", []):
+                cell["source"] = lines
+        notebook.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def badges(url: str) -> str:
+    """The README's line of badges; the comment marks it for the next time."""
+    name = url.removeprefix("https://github.com/")
+    first = f"{COLAB}/github/{name}/blob/main/notebooks/{chapters()[0].name}"
+    return (
+        f"<!-- badges --> [![book]({url}/actions/workflows/book.yml/badge.svg)]({url}/actions/workflows/book.yml) "
+        f"[![open the first chapter in Colab]({COLAB}/assets/colab-badge.svg)]({first})"
+    )
+
+
+def write_address(url: str) -> str:
+    """Write `url` everywhere; returns the line to print.
+
+    Raises:
+        BuildError: `url` is not the plain address of a GitHub repository.
+    """
+    url = url.removesuffix("/").removesuffix(".git")
+    if not re.fullmatch(FORM, url):
+        raise BuildError(f"{url!r} is no repository address; write URL=https://github.com/OWNER/NAME")
+    substitute(
+        ROOT / "_config.yml",
+        (r'(?<=^  url: )".*?"', f'"{url}"'),
+        (r'(?<=^  colab_url: )".*?"', f'"{COLAB}"'),
+        (r"(?<=^  use_repository_button: )\w+", "true"),
+    )
+    substitute(SETUP, (r'(?<=^ADDRESS = )".*?"', f'"{url}"'))
+    write_setup_cells()
+    citation = ROOT / "CITATION.cff"
+    lines = citation.read_text(encoding="utf-8").splitlines()
+    lines = [line for line in lines if not line.startswith("repository-code:")] + [f'repository-code: "{url}"']
+    citation.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    substitute(ROOT / "README.md", (r"^<!-- badges -->.*$", badges(url)), (r"(?<=^git clone )\S+", url))
+    return f"make address: {url} is written; commit the change"

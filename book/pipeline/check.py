@@ -1,0 +1,98 @@
+"""What the written pages must keep: nothing from another host, an alt text for every image, no link to nowhere."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+#: Attributes from which a browser loads something while it shows a page.
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src",
+          "embed": "src", "object": "data"}  # fmt: skip
+#: `<link rel=...>` that makes a browser connect; "canonical" or "next" only say something.
+LOADED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "preconnect", "dns-prefetch", "manifest"}
+REMOTE = re.compile(r"^(https?:)?//", re.I)
+REMOTE_CSS = re.compile(r"""(?:url\(|@import)\s*["']?((?:https?:)?//[^"')\s]+)""", re.I)
+FILE_PATH = re.compile(r"^\S*(/\S*|\.(png|jpe?g|svg|gif|webp))$", re.I)
+
+
+@dataclass
+class Page(HTMLParser):
+    """What matters of one page."""
+
+    text: str
+    anchors: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)  # targets that a reader or the browser follows
+    loads: list[str] = field(default_factory=list)  # what the browser fetches by itself
+    images: list[tuple[str, str | None]] = field(default_factory=list)  # (source, alt text)
+    styles: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._in_style = False
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note anchors, links, images and what is loaded."""
+        given = dict(attrs)
+        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        self._in_style = tag == "style"
+        self.styles += given.get("style") or ""
+        if tag in LOADED and given.get(LOADED[tag]):
+            self.loads.append(given[LOADED[tag]])
+        if tag == "img":
+            self.images.append((given.get("src") or "", given.get("alt")))
+        if tag == "link" and LOADED_LINKS & set((given.get("rel") or "").lower().split()):
+            self.loads.append(given.get("href") or "")
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+
+    def handle_data(self, data: str) -> None:
+        """Keep what stands in `<style>`."""
+        if self._in_style:
+            self.styles += data
+
+
+def image_faults(page: Page) -> Iterator[str]:
+    """Images without an alt text of their own."""
+    sources: dict[str, str] = {}
+    for source, alt in page.images:
+        shown = source if len(source) < 80 else f"{source[:77]}..."
+        if not (alt or "").strip():
+            yield f"no alt text: {shown}"
+        elif FILE_PATH.match(alt.strip()):
+            yield f"the alt text is a file path: {alt}"
+        elif sources.setdefault(alt, source) != source:
+            yield f"two images share one alt text: {alt}"
+
+
+def link_faults(path: Path, page: Page, pages: dict[Path, Page]) -> Iterator[str]:
+    """Links to files or anchors that do not exist; addresses elsewhere are the reader's business."""
+    for link in page.links + page.loads:
+        target = urlsplit(link)
+        if target.scheme or target.netloc:
+            continue
+        there = (path.parent / unquote(target.path)).resolve() if target.path else path
+        there = there / "index.html" if there.is_dir() else there
+        if not there.exists():
+            yield f"link to nowhere: {link}"
+        elif target.fragment and there in pages and unquote(target.fragment) not in pages[there].anchors:
+            yield f"no such anchor: {link}"
+
+
+def faults(folder: Path) -> list[str]:
+    """Every fault of the HTML below `folder`, as "page: what is wrong"."""
+    folder = folder.resolve()
+    written = [path for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts]  # there: templates
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in written}
+    found = [] if pages else [f"{folder.name}: no page at all"]
+    for path, page in pages.items():
+        remote = [link for link in page.loads if REMOTE.match(link)] + REMOTE_CSS.findall(page.styles)
+        here = [f"loads from another host: {link}" for link in remote]
+        here += [*image_faults(page), *link_faults(path, page, pages)]
+        found += [f"{path.relative_to(folder)}: {fault}" for fault in dict.fromkeys(here)]
+    for path in sorted(folder.rglob("*.css")):
+        remote = REMOTE_CSS.findall(path.read_text(encoding="utf-8"))
+        found += [f"{path.relative_to(folder)}: loads from another host: {link}" for link in remote]
+    return found
