@@ -1,0 +1,51 @@
+"""Write the README's picture: the figure of the cover, as it was last executed.
+
+    make book && .venv/bin/python book/picture.py
+
+The picture carries a hash of what computed it, so that a test can tell when it has fallen behind.
+"""
+
+import base64
+import hashlib
+import io
+import json
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+COVER = ROOT / "notebooks" / "cover.ipynb"
+PICTURE = ROOT / "book" / "images" / "reconstruction.jpg"
+
+
+def cells(notebook: Path) -> dict[str, dict]:
+    """Return the cells of a notebook by their ids."""
+    return {cell["id"]: cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]}
+
+
+def key() -> str:
+    """Return the hash of what decides the picture: its cells, and the network's weights that come with the book."""
+    found = cells(COVER)
+    parts = ["".join(found[name]["source"]) for name in ("cover-recover", "cover-figure")]
+    parts += sorted(path.name for path in (ROOT / "data" / "weights").glob("ista-net-pp-*.safetensors"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def stored_key(picture: Path = PICTURE) -> str:
+    """Return the hash that a picture carries."""
+    with Image.open(picture) as image:
+        return image.info["comment"].decode()
+
+
+def write(executed: Path = ROOT / "build" / "executed" / "cover.ipynb") -> None:
+    """Take the figure out of an executed cover and store it, with the key, as a small JPEG."""
+    outputs = cells(executed)["cover-figure"]["outputs"]
+    encoded = next(output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {}))
+    PICTURE.parent.mkdir(exist_ok=True)
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+        image.convert("RGB").save(PICTURE, quality=88, comment=key())
+
+
+if __name__ == "__main__":
+    write()
+    print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size // 1024} KiB")
