@@ -2,16 +2,21 @@
 
 Modules say in their docstrings which chapter derives them. Each function and class of such a module gets a closing line
 with the same link, unless its own docstring already names a chapter. A chapter that is not in the book fails the build.
+Types of other packages are named in signatures but not linked: their documentation is not part of this book.
 """
 
 import inspect
 import re
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 _CHAPTER = re.compile(r"\b[Cc]hapter (\d\d)\b")
 _DERIVED = {"class", "function"}
+_FOREIGN = {"abc", "collections", "matplotlib", "nn", "numpy", "np", "os", "pathlib", "torch", "typing"}
 
 
 def linked(text: str, chapters: dict[str, str]) -> str:
@@ -39,8 +44,16 @@ def _link(app: Sphinx, what: str, name: str, obj: object, options: object, lines
     lines[:] = linked(text, chapters).split("\n")
 
 
+def _foreign(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contents: nodes.TextElement
+) -> nodes.TextElement | None:
+    is_foreign = node.get("refdomain") == "py" and node["reftarget"].split(".")[0] in _FOREIGN
+    return contents if is_foreign else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     # After napoleon (priority 500), which rewrites the sections of a docstring.
     app.connect("autodoc-process-docstring", _link, priority=600)
+    app.connect("missing-reference", _foreign)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
