@@ -226,6 +226,9 @@ def pack(path: str | Path, sets: list[str]) -> None:
     """Pack sets or folders into one file for a machine that has neither: see `istapp.packs`.
 
     Raises:
-        UserError: a set is not at hand, or the file cannot be written.
+        UserError: a set is not at hand, two are called the same, or the file cannot be written.
     """
-    write_pack(path, {Path(name).name if name not in SETS else name: load(name) for name in sets})
+    titles = [name if name in SETS else Path(name).name for name in sets]
+    if len(set(titles)) < len(titles):
+        raise UserError(f"two of the sets to pack are called the same: {', '.join(titles)}")
+    write_pack(path, {title: load(name) for title, name in zip(titles, sets, strict=True)})

@@ -126,7 +126,8 @@ def _append(chunks: Iterator[bytes], part: Path, mode: str) -> int:
                 file.write(chunk)
         return part.stat().st_size
     except OSError as error:
-        part.unlink(missing_ok=True)
+        if part.is_file():
+            part.unlink()
         raise _unwritable(part, error) from None
 
 

@@ -46,7 +46,7 @@ def commit() -> str:
 def command() -> str:
     """Return the command line of this process; of absolute paths only the last part, which tells enough."""
     program = Path(sys.argv[0]).name
-    arguments = [re.sub(r"(^|[=,])/.*/", r"\1…/", argument) for argument in sys.argv[1:]]
+    arguments = [re.sub(r"(^|[=,])/.*/", r"\1.../", argument) for argument in sys.argv[1:]]
     return shlex.join(["istapp" if program == "__main__.py" else program, *arguments])
 
 

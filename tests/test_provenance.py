@@ -1,0 +1,78 @@
+"""Where a result came from."""
+
+import hashlib
+import sys
+import time
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from istapp import provenance
+
+
+@pytest.fixture
+def no_git(monkeypatch):
+    """A machine without git; what was asked before is forgotten."""
+    provenance.commit.cache_clear()
+    monkeypatch.setattr(provenance, "_git", lambda *arguments: None)
+    yield
+    provenance.commit.cache_clear()
+
+
+@pytest.mark.parametrize(("variable", "commit"), [("abc123", "abc123"), ("", "unknown"), (None, "unknown")])
+def test_commit_without_git(no_git, monkeypatch, variable, commit):
+    monkeypatch.delenv("ISTAPP_COMMIT", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("ISTAPP_COMMIT", variable)
+    assert provenance.commit() == commit
+
+
+@pytest.mark.parametrize(("changes", "mark"), [("", ""), (" M istapp/sampling.py", "-dirty")])
+def test_commit_marks_changed_files(no_git, monkeypatch, changes, mark):
+    said = {"rev-parse": "0123456789ab", "ls-files": "provenance.py", "status": changes}
+    monkeypatch.setattr(provenance, "_git", lambda what, *rest: said[what])
+    assert provenance.commit() == "0123456789ab" + mark
+
+
+def test_commit_of_a_surrounding_repository_does_not_count(no_git, monkeypatch):
+    said = {"rev-parse": "0123456789ab", "ls-files": None, "status": ""}
+    monkeypatch.setattr(provenance, "_git", lambda what, *rest: said[what])
+    monkeypatch.delenv("ISTAPP_COMMIT", raising=False)
+    assert provenance.commit() == "unknown"
+
+
+def test_stamp_says_what_a_number_depends_on():
+    stamp = provenance.stamp(since=time.monotonic() - 120, seed=3, weights="abc")
+    assert {"commit", "command", "device", "threads", "date", "minutes", "seed", "weights"} <= set(stamp)
+    assert set(stamp["versions"]) == {"python", "torch", "numpy"}
+    assert stamp["minutes"] >= 2 and stamp["date"].endswith("+00:00") and stamp["device"]
+    assert "minutes" not in provenance.stamp()
+
+
+def test_command_leaves_out_where_things_lie_on_a_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/a/istapp/__main__.py", "evaluate", "/a/b/my set", "--out=/c/d.csv", "e/f"])
+    assert provenance.command() == "istapp evaluate '.../my set' --out=.../d.csv e/f"
+
+
+@given(st.binary())
+def test_file_hash_is_sha256(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("hash") / "file"
+    path.write_bytes(data)
+    assert provenance.file_hash(path) == hashlib.sha256(data).hexdigest()
+
+
+def test_tensors_hash_depends_on_content_only():
+    a, b = torch.arange(6.0).view(2, 3), torch.ones(2, dtype=torch.bfloat16)
+    whole = provenance.tensors_hash({"a": a, "b": b})
+    assert provenance.tensors_hash({"b": b, "a": a.T.contiguous().T}) == whole
+    for other in (
+        {"a": a.view(3, 2), "b": b},
+        {"a": a.double(), "b": b},
+        {"c": a, "b": b},
+        {"a": a + 1, "b": b},
+        {"a": a},
+    ):
+        assert provenance.tensors_hash(other) != whole
+    assert provenance.tensors_hash({"scalar": torch.tensor(1.0)}) != provenance.tensors_hash({})
