@@ -114,7 +114,7 @@ def _load_registered(dataset: Dataset, download_it: bool, images: list[str] | No
     if absent:
         raise UserError(
             f"{folder} is not the whole of {dataset.name}: {len(absent)} of {len(dataset.entries)} files are missing, "
-            f"the first is {absent[0]}; complete or remove it, or run `istapp datasets --download {dataset.name}`"
+            f"the first is {absent[0]}; {_remedy(dataset)}"
         )
     return [_checked(read_image(folder / entry.file), entry, dataset, folder) for entry in wanted]
 
@@ -125,9 +125,16 @@ def _checked(image: Image | None, entry: Entry, dataset: Dataset, where: Path) -
     if made is None or made.hash != entry.sha256:
         raise UserError(
             f"{where}: {entry.file} is not the image of {dataset.name} (its pixels have another hash); "
-            f"put the right file there, or remove the folder and run `istapp datasets --download {dataset.name}`"
+            f"{_remedy(dataset)}"
         )
     return made
+
+
+def _remedy(dataset: Dataset) -> str:
+    """Return what to do about a folder that is not the set."""
+    if dataset.name == "photos":
+        return "restore data/photos from the project"
+    return f"put the right files there, or remove it and run `istapp datasets --download {dataset.name}`"
 
 
 def _data_pack() -> Path | None:

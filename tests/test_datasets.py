@@ -36,7 +36,8 @@ def tiny(nowhere, monkeypatch):
     made = {f"{name}.png": save(folder / f"{name}.png", noise(seed)) for seed, name in enumerate(("a", "b", "c"))}
     entries = tuple(registry.Entry(f, *i.size, 1, i.hash) for f, i in ((f, read_image(p)) for f, p in made.items()))
     monkeypatch.setitem(registry.SETS, "Tiny", registry.Dataset("Tiny", "Tiny", "test", "none", "http://a.test/{file}"))
-    monkeypatch.setattr(registry, "entries", lambda name: entries)
+    registered = registry.entries
+    monkeypatch.setattr(registry, "entries", lambda name: entries if name == "Tiny" else registered(name))
     monkeypatch.setenv("ISTAPP_DATA", str(nowhere / "data"))
     return folder
 

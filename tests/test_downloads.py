@@ -158,7 +158,7 @@ def test_passing_trouble_is_tried_again_and_the_rest_is_not(server, tmp_path):
 
 
 def test_nobody_answers(server, tmp_path):
-    with pytest.raises(UserError, match="127.0.0.1:1/file: .*refused.*gave up after 4"):
+    with pytest.raises(UserError, match=r"127.0.0.1:1/file: .*refused.*gave up after 4"):
         downloads.fetch("http://127.0.0.1:1/file", tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_nothing(server, tmp_path, monkeypatch):
         )()
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(UserError, match="cannot write .*no space left"):
+    with pytest.raises(UserError, match=r"cannot write .*no space left"):
         downloads.fetch(f"{server.address}/file", tmp_path / "file")
     assert not list(tmp_path.iterdir()) and len(server.asked) == 1
 
