@@ -16,7 +16,9 @@ from sphinx.environment import BuildEnvironment
 
 _CHAPTER = re.compile(r"\b[Cc]hapter (\d\d)\b")
 _DERIVED = {"class", "function"}
-_FOREIGN = {"abc", "collections", "matplotlib", "nn", "numpy", "np", "os", "pathlib", "torch", "typing"}
+_FOREIGN = {"abc", "collections", "matplotlib", "nn", "np", "numpy", "os", "pathlib", "torch", "typing"}
+_FOREIGN |= {"Axes", "Figure"}  # matplotlib's, imported for type checkers only
+_PROSE: dict[str, list[str]] = {}
 
 
 def linked(text: str, chapters: dict[str, str]) -> str:
@@ -37,9 +39,16 @@ def closing(what: str, obj: object, lines: list[str]) -> list[str]:
     return ["", f"Derived in chapter {named[1]}."] if named else []
 
 
+def _keep(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    # Of a short comment, "one thing: another", Napoleon would make a type and a description. It is prose.
+    if what in {"attribute", "data", "property"} and "\n\n" not in "\n".join(lines).strip():
+        _PROSE[name] = list(lines)
+
+
 def _link(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     names = sorted(path.stem for path in Path(app.srcdir, "notebooks").glob("[0-9][0-9]_*.ipynb"))
     chapters = {stem[:2]: f"notebooks/{stem}" for stem in names}
+    lines[:] = _PROSE.pop(name, lines)
     text = "\n".join(lines + closing(what, obj, lines))
     lines[:] = linked(text, chapters).split("\n")
 
@@ -53,6 +62,7 @@ def _foreign(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
+    app.connect("autodoc-process-docstring", _keep, priority=400)
     # After napoleon (priority 500), which rewrites the sections of a docstring.
     app.connect("autodoc-process-docstring", _link, priority=600)
     app.connect("missing-reference", _foreign)
