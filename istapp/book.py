@@ -6,8 +6,10 @@ from typing import Any
 def glue(name: str, value: Any) -> None:
     """Keep `value` in the notebook under `name`, invisibly, so that a page of the book can quote it.
 
-    A page writes ``{glue:text}`../notebooks/01_compressive_sensing.ipynb::name:.2f` ``. Whatever behaves as one
-    number (a numpy scalar, a tensor with one element) is kept as a plain int or float, which that format needs.
+    Whatever behaves as one number (a numpy scalar, a tensor with one element) is kept as a plain int or float, so that
+    a page can format it::
+
+        {glue:text}`../notebooks/01_compressive_sensing.ipynb::name:.2f`
     """
     from IPython.display import display
 
