@@ -66,9 +66,9 @@ def load(name: str | Path, download: bool = False, images: list[str] | None = No
     if ".safetensors" in text:
         path, _, inner = text.partition(".safetensors")
         found = read_pack(path + ".safetensors", inner.removeprefix(":") or None)
-    elif Path(text).is_dir():
+    elif text and Path(text).is_dir():
         found = _load_folder(Path(text))
-    elif Path(text).exists():
+    elif text and Path(text).exists():
         found = [read_image(text)]
     else:
         raise UserError(f"'{text}' is no data set, folder or image{nearest(text, SETS)}; sets: {', '.join(SETS)}")

@@ -125,12 +125,12 @@ def _pixels(picture: PIL.Image.Image) -> np.ndarray:
         return _eight_bits(np.asarray(picture).astype(np.int64))
     if picture.mode == "F":
         raise ValueError("it holds floating-point numbers; save it with 8 or 16 bits")
-    if "A" in picture.mode.upper().replace("LAB", "") or "transparency" in picture.info:
+    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         pixels = _on_white(np.asarray(picture.convert("RGBA")).astype(np.int32))
     else:
         pixels = np.asarray(picture.convert("RGB"))
-    by_palette = picture.mode in ("P", "PA")
-    gray = picture.mode in ("1", "L", "LA") or (by_palette and bool((pixels == pixels[..., :1]).all()))
+    # Pillow hands out palettes and 16-bit gray with transparency in colour: they are gray if all their pixels are.
+    gray = picture.mode in ("1", "L") or (picture.mode != "RGB" and bool((pixels == pixels[..., :1]).all()))
     return pixels[..., 0] if gray else pixels
 
 
