@@ -55,7 +55,7 @@ def show_images(
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, array, title in zip(axes.flat, arrays, [*titles, *[""] * len(arrays)]):
-        axis.imshow(array, vmin=vmin, vmax=vmax, interpolation="nearest")
+        axis.imshow(array, vmin=vmin, vmax=vmax)  # antialiased where shrunk, so that no pixel row is dropped
         axis.set_title(title)
     return figure
 
