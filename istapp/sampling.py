@@ -61,6 +61,11 @@ def sampling_matrix(m: int, seed: int = 0, block: int = BLOCK) -> np.ndarray:
     return _orthogonal(seed, block**2)[:m].copy()
 
 
+def _exactly(x: Tensor) -> torch.autocast:
+    """Keep the operator in its input's precision where a network around it computes in bfloat16."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 class BlockSampling:
     r"""The sampling operator :math:`A(x) = \Phi x` of every block, and its adjoint.
 
@@ -123,13 +128,15 @@ class BlockSampling:
             raise ValueError(
                 f"x must be (B, 1, {self.block}h, {self.block}w), not {tuple(x.shape)}; pad(image) makes it so"
             )
-        return F.conv2d(x, self.kernel(x), stride=self.block)
+        with _exactly(x):
+            return F.conv2d(x, self.kernel(x), stride=self.block)
 
     def adjoint(self, y: Tensor) -> Tensor:
         r"""Back-project: :math:`\Phi^\top y` block by block, (B, m, h, w) -> (B, 1, block*h, block*w). Eq. 5."""
         if y.ndim != 4 or y.shape[1] != self.m:
             raise ValueError(f"y must be (B, {self.m}, h, w), not {tuple(y.shape)}")
-        return F.conv_transpose2d(y, self.kernel(y), stride=self.block)
+        with _exactly(y):
+            return F.conv_transpose2d(y, self.kernel(y), stride=self.block)
 
     def normal(self, x: Tensor) -> Tensor:
         r"""Return :math:`\Phi^\top\Phi x`, the same shape as `x`: a projection where the rows are orthonormal."""
@@ -139,23 +146,40 @@ class BlockSampling:
 class MixedSampling(BlockSampling):
     """A batch in which each image has its own ratio: nested matrices, the unused measurements masked to zero.
 
-    Shapes do not depend on the ratios, so one compiled graph serves them all; used for training only.
+    Shapes do not depend on the ratios and all changes happen in place, so one compiled graph serves every step of a
+    training run.
 
     Attributes:
-        ratio: (B,) tensor of nominal ratios.
+        ratio: (B,) float32 tensor of nominal ratios.
+        mask: (B, m, 1, 1) float32 tensor, 1 for the measurements that an image has.
     """
 
-    def __init__(self, ratios: Sequence[float] | Tensor, seed: int = 0, m: int | None = None) -> None:
-        """Serve the images of a batch at `ratios`; `m` rows are kept (default: what the largest ratio needs)."""
-        counts = [measurements(round(float(ratio), 6)) for ratio in ratios]
-        super().__init__(phi=sampling_matrix(m or max(counts), seed), seed=seed, kind="orthonormal")
-        self.ratio = torch.as_tensor([float(r) for r in ratios])
-        self.counts = torch.tensor(counts)
+    def __init__(
+        self, ratios: Sequence[float], seed: int = 0, batch: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        """Serve any of `ratios`, at first image i of the batch at ``ratios[i % len(ratios)]``."""
+        counts = [measurements(float(ratio)) for ratio in ratios]
+        super().__init__(phi=sampling_matrix(max(counts), seed), seed=seed)
+        self.choices = torch.tensor([float(ratio) for ratio in ratios], device=device)
+        rows = torch.arange(self.m, device=device)
+        self._masks = (rows < torch.tensor(counts, device=device)[:, None]).float()[:, :, None, None]
+        which = torch.arange(batch or len(ratios), device=device) % len(ratios)
+        self.ratio, self.mask = self.choices[which].clone(), self._masks[which].clone()
+
+    def choose(self, which: Tensor) -> None:
+        """Give image i of the batch the ratio number ``which[i]``, (B,) integers."""
+        self.ratio.copy_(self.choices[which])
+        self.mask.copy_(self._masks[which])
+
+    def renew(self, phi: Tensor) -> None:
+        """Replace the matrix by another of the same shape, in place."""
+        self.phi.copy_(phi)
+        for kernel in self._kernels.values():
+            kernel.copy_(phi.view_as(kernel))
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """Measure each image of (B, 1, 33h, 33w) at its own ratio; rows beyond it are zero in (B, m, h, w)."""
-        rows = torch.arange(self.m, device=x.device).view(1, -1, 1, 1)
-        return super().A(x) * (rows < self.counts.to(x.device).view(-1, 1, 1, 1))
+        return super().A(x) * self.mask
 
 
 def pad(image: Tensor, block: int = BLOCK) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
