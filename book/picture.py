@@ -24,9 +24,8 @@ def cells(notebook: Path) -> dict[str, dict]:
 
 
 def key() -> str:
-    """Return the hash of what decides the picture: its cells, and the network's weights that come with the book."""
-    found = cells(COVER)
-    parts = ["".join(found[name]["source"]) for name in ("cover-recover", "cover-figure")]
+    """Return the hash of what decides the picture: its cell, and the network's weights that come with the book."""
+    parts = ["".join(cells(COVER)["cover-picture"]["source"])]
     parts += sorted(path.name for path in (ROOT / "data" / "weights").glob("ista-net-pp-*.safetensors"))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -39,7 +38,7 @@ def stored_key(picture: Path = PICTURE) -> str:
 
 def write(executed: Path = ROOT / "build" / "executed" / "cover.ipynb") -> None:
     """Take the figure out of an executed cover and store it, with the key, as a small JPEG."""
-    outputs = cells(executed)["cover-figure"]["outputs"]
+    outputs = cells(executed)["cover-picture"]["outputs"]
     encoded = next(output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {}))
     PICTURE.parent.mkdir(exist_ok=True)
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
