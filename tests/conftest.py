@@ -1,25 +1,46 @@
-"""What several tests need: the image sets and official weights of a machine that has them."""
+"""What several test files share: the folders of official files and image sets, and copies of the checkout."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any test imports torch: threads of two workers spin
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
+settings.load_profile("untimed")
+
+ROOT = Path(__file__).resolve().parents[1]
+NOT_SOURCES = shutil.ignore_patterns(".git", ".venv", "build", "runs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
 
 
-def _folder(variable: str) -> Path:
-    named = os.environ.get(variable)
-    if not named or not Path(named).is_dir():
-        pytest.skip(f"{variable} names no folder")
-    return Path(named)
+def copy_sources(to: Path) -> Path:
+    """Copy the project's sources, as a clone would have them, to the new folder `to`."""
+    return Path(shutil.copytree(ROOT, to, ignore=NOT_SOURCES))
 
 
-@pytest.fixture
-def data_dir() -> Path:
-    """The folder of image sets that ISTAPP_DATA names; skips where there is none."""
-    return _folder("ISTAPP_DATA")
+def _folder(variable: str, what: str) -> Path:
+    given = os.environ.get(variable)
+    if not given or not Path(given).is_dir():
+        pytest.skip(f"{variable} does not name a folder with {what}")
+    return Path(given)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def official_dir() -> Path:
-    """The folder of official weights that ISTAPP_OFFICIAL names; skips where there is none."""
-    return _folder("ISTAPP_OFFICIAL")
+    """Folder of the official checkpoints and sampling matrices; skips where ISTAPP_OFFICIAL is not set."""
+    return _folder("ISTAPP_OFFICIAL", "the official weights")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the image sets; skips where ISTAPP_DATA is not set."""
+    return _folder("ISTAPP_DATA", "the image sets")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the project's sources to be edited at will."""
+    return copy_sources(tmp_path / "checkout")

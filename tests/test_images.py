@@ -1,0 +1,194 @@
+"""Image files: decoding, luma, hashes, and what is no image."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pictures import COLOUR, GRAY, noise, refused, save
+
+from istapp.images import Image, bt601, data_hash, read_image
+from istapp.paths import PHOTOS
+
+
+def pixels(path: Path) -> np.ndarray:
+    return read_image(path).pixels.numpy()
+
+
+# ---- pixels
+
+
+@given(COLOUR)
+def test_luma_is_the_papers_integer_formula(rgb):
+    r, g, b = (rgb[..., i].astype(int) for i in range(3))
+    expected = (4899 * r + 9617 * g + 1868 * b + 8192) // 16384
+    luma = Image("x", torch.from_numpy(rgb)).luma()
+    assert luma.shape == (1, 1, *rgb.shape[:2]) and luma.dtype == torch.float32
+    assert torch.equal(luma[0, 0], torch.from_numpy(expected).float() / 255)
+    assert np.abs(expected - rgb @ [0.299, 0.587, 0.114]).max() < 0.52
+
+
+@given(st.integers(0, 255))
+def test_luma_of_gray_is_itself(level):
+    assert bt601(torch.full((1, 3), level, dtype=torch.uint8)).item() == level
+
+
+@given(st.one_of(GRAY, COLOUR))
+def test_rgb_is_a_batch_of_three(values):
+    image = Image("x", torch.from_numpy(values))
+    rgb = image.rgb()
+    assert rgb.shape == (3, 1, *image.size) and rgb.min() >= 0 and rgb.max() <= 1
+    again = (rgb * 255).round().byte()[:, 0].permute(1, 2, 0)
+    assert torch.equal(again, image.pixels if image.colour else image.pixels[..., None].expand(-1, -1, 3))
+
+
+@given(st.one_of(GRAY, COLOUR))
+def test_hash_identifies_shape_and_pixels(values):
+    image = Image("x", torch.from_numpy(values))
+    assert Image("y", image.pixels.clone()).hash == image.hash
+    assert Image("x", image.pixels + 1).hash != image.hash
+    if image.size[0] != image.size[1]:
+        assert Image("x", image.pixels.transpose(0, 1)).hash != image.hash
+
+
+def test_data_hash_knows_order_but_no_names():
+    a, b = (Image(name, torch.from_numpy(noise(seed))) for seed, name in enumerate("ab"))
+    assert data_hash([a, b]) == data_hash([Image("c", a.pixels), b]) != data_hash([b, a])
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(2, 2), torch.zeros(2, 2, 4).byte(), torch.zeros(0, 2).byte(), torch.zeros(2).byte()]
+)
+def test_an_image_has_pixels(bad):
+    with pytest.raises(ValueError, match="uint8"):
+        Image("x", bad)
+
+
+# ---- files
+
+
+@given(values=st.one_of(GRAY, COLOUR), suffix=st.sampled_from(["png", "tif", "bmp", "ppm"]))
+def test_lossless_files_give_their_pixels(tmp_path_factory, values, suffix):
+    path = save(tmp_path_factory.mktemp("files") / f"x.y.{suffix}", values)
+    image = read_image(path)
+    assert image.name == "x.y"
+    np.testing.assert_array_equal(image.pixels.numpy(), values)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(4))))
+def test_transparency_goes_on_white(tmp_path_factory, rgba):
+    alpha = rgba[..., 3:] / 255
+    expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
+    folder = tmp_path_factory.mktemp("rgba")
+    found = read_image(save(folder / "x.png", rgba)).rgb()[:, 0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(found - expected).max() <= 0.501
+    la = np.ascontiguousarray(rgba[..., 2:])
+    gray = pixels(save(folder / "la.png", la))
+    assert gray.shape == la.shape[:2] and np.abs(gray - expected[..., 2]).max() <= 0.5
+
+
+@given(arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=9)))
+def test_sixteen_bits_become_the_nearest_eight(tmp_path_factory, values):
+    for suffix in ("png", "tif"):
+        found = pixels(save(tmp_path_factory.mktemp("deep") / f"x.{suffix}", values))
+        assert found.shape == values.shape and np.abs(found - values / 257).max() <= 0.5
+
+
+def test_palette_in_colour_in_gray_and_with_a_hole(tmp_path):
+    picture = PIL.Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
+    picture.putpalette([255, 0, 0, 0, 200, 0, 0, 0, 7])
+    picture.save(tmp_path / "colour.png")
+    assert pixels(tmp_path / "colour.png").tolist() == [[[255, 0, 0], [0, 200, 0]], [[0, 0, 7], [0, 200, 0]]]
+    picture.save(tmp_path / "hole.png", transparency=1)
+    assert pixels(tmp_path / "hole.png").tolist() == [[[255, 0, 0], [255] * 3], [[0, 0, 7], [255] * 3]]
+    picture.putpalette([9, 9, 9, 100, 100, 100, 255, 255, 255])
+    picture.save(tmp_path / "gray.png")
+    assert pixels(tmp_path / "gray.png").tolist() == [[9, 100], [255, 100]]
+
+
+def test_gray_with_transparency_is_gray_even_where_the_decoder_has_no_mode_for_it(tmp_path):
+    """16-bit gray with alpha, written by hand: PNG's colour type 4."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 4, 0, 0, 0)
+    row = b"\0" + np.array([0, 65535, 0, 0], dtype=">u2").tobytes()  # opaque black, transparent
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(data)
+    assert pixels(tmp_path / "x.png").tolist() == [[0, 255]]
+
+
+def test_one_bit_cmyk_and_a_colour_marked_transparent(tmp_path):
+    PIL.Image.fromarray(np.array([[True, False]])).save(tmp_path / "bit.png")
+    assert pixels(tmp_path / "bit.png").tolist() == [[255, 0]]
+    PIL.Image.new("CMYK", (2, 1), (0, 255, 255, 0)).save(tmp_path / "ink.tif")
+    assert pixels(tmp_path / "ink.tif").tolist() == [[[255, 0, 0]] * 2]
+    PIL.Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "key.png", transparency=(1, 2, 3))
+    assert pixels(tmp_path / "key.png").tolist() == [[[255] * 3]]
+    PIL.Image.new("L", (1, 1), 7).save(tmp_path / "graykey.png", transparency=7)
+    assert pixels(tmp_path / "graykey.png").tolist() == [[255]]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [(1, lambda a: a), (3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1)), (8, np.rot90)],
+)
+def test_exif_rotation_is_applied(tmp_path, orientation, turn):
+    picture = PIL.Image.fromarray(noise(0))
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(pixels(tmp_path / "x.png"), turn(noise(0)))
+
+
+def test_a_single_pixel(tmp_path):
+    image = read_image(save(tmp_path / "x.png", np.array([[77]], dtype=np.uint8)))
+    assert image.size == (1, 1) and image.luma().item() == pytest.approx(77 / 255)
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    whole = save(tmp_path / "whole.png", noise(0, (64, 64))).read_bytes()
+    photo = (PHOTOS / "chelsea.png").read_bytes()
+    bad = {
+        "empty.png": (b"", "empty"),
+        "text.png": (b"not a picture\n", "not an image"),
+        "short.png": (whole[: len(whole) // 2], "not a whole image"),
+        "head.png": (whole[:20], "image"),
+        "photo.png": (photo[:-1000], "not a whole image"),
+        "flipped.png": (whole[:100] + bytes([whole[100] ^ 255]) + whole[101:], "not a whole image"),
+    }
+    for name, (data, reason) in bad.items():
+        (tmp_path / name).write_bytes(data)
+        refused(lambda name=name: read_image(tmp_path / name), name, reason)
+    refused(lambda: read_image(tmp_path / "absent.png"), "absent.png", "no such file")
+    refused(lambda: read_image(tmp_path), "is a directory")
+
+
+def test_floating_point_is_refused(tmp_path):
+    refused(lambda: read_image(save(tmp_path / "f.tif", np.ones((2, 2), dtype=np.float32))), "f.tif", "floating-point")
+    deep = save(tmp_path / "i.tif", np.array([[70000]], dtype=np.int32))
+    refused(lambda: read_image(deep), "i.tif", "16 bits")
+
+
+def test_a_forbidden_file_is_refused(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png", noise(0))
+
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    refused(lambda: read_image(path), "x.png", "permission denied")
+
+
+@given(st.binary(max_size=200), st.integers(0, 60))
+def test_no_bytes_escape_as_another_error(tmp_path_factory, junk, kept):
+    path = tmp_path_factory.mktemp("junk") / "x.png"
+    path.write_bytes((PHOTOS / "brick.png").read_bytes()[:kept] + junk)
+    refused(lambda: read_image(path), "x.png")
