@@ -50,7 +50,7 @@ address: $(READY)
 
 test: $(READY)
 	@mkdir -p build
-	@$(BIN)/python -m pytest -n 2 --junitxml=build/tests.xml \
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --junitxml=build/tests.xml \
 		&& echo "make test: passed; the report is $(CURDIR)/build/tests.xml" \
 		|| { echo "make test: FAILED; the report is $(CURDIR)/build/tests.xml"; exit 1; }
 

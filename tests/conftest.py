@@ -13,7 +13,9 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_SOURCES = shutil.ignore_patterns(".git", ".venv", "build", "runs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+NOT_SOURCES = shutil.ignore_patterns(
+    ".git", ".venv", "build", "runs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
+)
 
 
 def copy_sources(to: Path) -> Path:

@@ -2,7 +2,7 @@
 
 Python imports `sitecustomize` at its start. An audit hook then appends each file opened for reading and each folder
 listed below one of the folders ISTAPP_READS_UNDER to the file ISTAPP_READS, one path a line; programs that the chapter
-starts do the same. Only what Python itself opens is seen: istapp therefore reads weights through Python's `open`.
+starts do the same. What native code opens is unseen; istapp.weights announces the files that safetensors opens.
 """
 
 import os

@@ -1,7 +1,7 @@
 """One address: write the repository's address wherever it belongs, as often as it changes.
 
-`_config.yml` (repository and Colab buttons), the setup cell and its copy in every chapter, CITATION.cff, and in the
-README the badges and the clone command.
+`_config.yml` (repository and Colab buttons), the setup cell and its copy in every chapter, CITATION.cff, and a line of
+badges below the README's title.
 """
 
 import json
@@ -17,14 +17,14 @@ SETUP = ROOT / "book" / "setup_cell.py"
 
 
 def substitute(path: Path, *rules: tuple[str, str]) -> None:
-    """Replace the one match of each pattern in a file.
+    """Replace what each pattern matches in a file.
 
     Raises:
         BuildError: the file has lost the place where the address belongs.
     """
     text = path.read_text(encoding="utf-8")
     for pattern, replacement in rules:
-        text, count = re.subn(pattern, lambda _, new=replacement: new, text, flags=re.M)
+        text, count = re.subn(pattern, replacement, text, flags=re.M)
         if not count:
             raise BuildError(f"{path.relative_to(ROOT)}: no line for the address ({pattern})")
     path.write_text(text, encoding="utf-8")
@@ -42,11 +42,11 @@ def write_setup_cells() -> None:
 
 
 def badges(url: str) -> str:
-    """The README's line of badges; the comment marks it for the next time."""
+    """The README's line of badges."""
     name = url.removeprefix("https://github.com/")
     first = f"{COLAB}/github/{name}/blob/main/notebooks/{chapters()[0].name}"
     return (
-        f"<!-- badges --> [![book]({url}/actions/workflows/book.yml/badge.svg)]({url}/actions/workflows/book.yml) "
+        f"[![book]({url}/actions/workflows/book.yml/badge.svg)]({url}/actions/workflows/book.yml) "
         f"[![open the first chapter in Colab]({COLAB}/assets/colab-badge.svg)]({first})"
     )
 
@@ -62,15 +62,12 @@ def write_address(url: str) -> str:
         raise BuildError(f"{url!r} is no repository address; write URL=https://github.com/OWNER/NAME")
     substitute(
         ROOT / "_config.yml",
-        (r'(?<=^  url: )".*?"', f'"{url}"'),
-        (r'(?<=^  colab_url: )".*?"', f'"{COLAB}"'),
-        (r"(?<=^  use_repository_button: )\w+", "true"),
+        (r'^(  url: )".*?"', rf'\1"{url}"'),
+        (r'^(  colab_url: )".*?"', rf'\1"{COLAB}"'),
+        (r"^(  use_repository_button: )\w+", r"\1true"),
     )
-    substitute(SETUP, (r'(?<=^ADDRESS = )".*?"', f'"{url}"'))
+    substitute(SETUP, (r'^(ADDRESS = )".*?"', rf'\1"{url}"'))
     write_setup_cells()
-    citation = ROOT / "CITATION.cff"
-    lines = citation.read_text(encoding="utf-8").splitlines()
-    lines = [line for line in lines if not line.startswith("repository-code:")] + [f'repository-code: "{url}"']
-    citation.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    substitute(ROOT / "README.md", (r"^<!-- badges -->.*$", badges(url)), (r"(?<=^git clone )\S+", url))
+    substitute(ROOT / "CITATION.cff", (r"^(title: .*\n)(repository-code: .*\n)?", rf'\1repository-code: "{url}"\n'))
+    substitute(ROOT / "README.md", (r"\A(# .*\n)(\n\[!\[book\].*\n)?", rf"\1\n{badges(url)}\n"))
     return f"make address: {url} is written; commit the change"

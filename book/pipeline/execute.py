@@ -41,6 +41,8 @@ def stale(notebook: Path, parameters: dict[str, str] | None = None) -> list[str]
 def run(notebook: Path, parameters: dict[str, str], output: Path) -> list[str]:
     """Execute `notebook` into `output` and return the labels of the data files that it read.
 
+    The kernel takes its environment from this process, so some of `os.environ` is set here.
+
     Raises:
         BuildError: a parameter that the notebook does not declare, or a cell that failed.
     """
@@ -54,7 +56,8 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> list[str]:
     reads.unlink(missing_ok=True)
     roots = keys.data_roots().values()
     os.environ |= {"ISTAPP_READS": str(reads), "ISTAPP_READS_UNDER": os.pathsep.join(map(str, roots))}
-    os.environ |= {"PYTHONPATH": str(ROOT / "book" / "kernel"), "OMP_NUM_THREADS": "1"}
+    paths = [ROOT / "book" / "kernel", ROOT]  # the recorder of reads, and this checkout's istapp before any other
+    os.environ |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     try:
         papermill.execute_notebook(
             notebook, output, parameters, kernel_name="python3", cwd=ROOT / "notebooks",

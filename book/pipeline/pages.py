@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -48,10 +49,10 @@ def stage() -> str:
     """Fill `build/site` with what Sphinx shall see; returns a hash of it and of the documented module."""
     shutil.rmtree(SITE, ignore_errors=True)
     shutil.copytree(ROOT / "book", SITE / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(ROOT / name, SITE)
-    (SITE / "data" / "photos").mkdir(parents=True)
-    shutil.copy(ROOT / "data" / "photos" / "ATTRIBUTION.csv", SITE / "data" / "photos")
+    tables = [path.relative_to(ROOT) for path in (ROOT / "data").rglob("*.csv")]
+    for path in [Path("_config.yml"), Path("_toc.yml"), *tables]:
+        (SITE / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, SITE / path)
     (SITE / "notebooks").mkdir()
     for notebook in chapters():
         text = json.dumps(merged(notebook), indent=1, ensure_ascii=False)
@@ -70,7 +71,8 @@ def sphinx() -> Path:
         BuildError: with Sphinx's warnings.
     """
     command = [Path(sys.executable).with_name("jupyter-book"), "build", SITE, "--path-output", BUILD]
-    done = subprocess.run([*command, "-W", "-n", "--keep-going"], capture_output=True, text=True)
+    here = os.environ | {"PYTHONPATH": str(ROOT)}  # this checkout's istapp is documented
+    done = subprocess.run([*command, "-W", "-n", "--keep-going"], capture_output=True, text=True, env=here)
     LOG.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode:
         shown = [line for line in done.stderr.splitlines() if re.search("WARNING|ERROR|Error", line)]

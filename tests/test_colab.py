@@ -1,0 +1,156 @@
+"""The chapters in Colab, without Colab: its list of packages, a stub of its module, a clone redirected to a copy."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+import papermill
+import pytest
+from conftest import ROOT, copy_sources
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pipeline.execute import chapters
+
+URL = "https://github.com/someone/a-book"
+pytestmark = pytest.mark.xdist_group("colab")
+
+
+def frozen() -> dict[str, str]:
+    """Colab's packages and their versions."""
+    lines = (ROOT / "tests" / "colab_runtime_freeze.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def with_dependencies(names: list[str]) -> set[str]:
+    """The packages `names` and all they need, as far as they are installed here."""
+    found, todo = set(), [canonicalize_name(name) for name in names]
+    while todo:
+        name = todo.pop()
+        try:
+            needed = [Requirement(line) for line in metadata.requires(name) or []] if name not in found else []
+        except metadata.PackageNotFoundError:
+            continue
+        found.add(name)
+        todo += [canonicalize_name(r.name) for r in needed if not r.marker or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+def bare_environment(folder: Path, visible: set[str]) -> Path:
+    """Make an environment that sees, of the packages installed here, those in `visible` only; returns its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
+    here, mirror = Path(sysconfig.get_paths()["purelib"]), folder / "mirror"
+    mirror.mkdir()
+    for name in visible:
+        tops = {file.parts[0] for file in metadata.files(name) or []} - {"..", "__pycache__"}
+        for top in tops:
+            if (here / top).exists() and not (mirror / top).exists():
+                (mirror / top).symlink_to(here / top)
+    (site_packages(folder) / "mirror.pth").write_text(f"{mirror}\n")
+    return folder / "env" / "bin" / "python"
+
+
+def site_packages(folder: Path) -> Path:
+    """Where the bare environment's own packages go."""
+    return next((folder / "env" / "lib").glob("python*/site-packages"))
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory) -> Path:
+    """A folder with a copy of the project at its address, and an environment and a kernel as Colab has them."""
+    folder = tmp_path_factory.mktemp("colab")
+    copy = copy_sources(folder / "origin")
+    subprocess.run([sys.executable, "book/build.py", "address", URL], cwd=copy, check=True)
+    git = ["git", "-c", "user.name=reader", "-c", "user.email=reader@example.org", "-C", copy]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "a copy"]):
+        subprocess.run([*git, *command], check=True)
+    has = [name for name in frozen() if canonicalize_name(name) not in ("istapp", "myst-nb", "papermill")]
+    python = bare_environment(folder, with_dependencies([*has, "pip", "setuptools", "ipykernel"]))
+    stub = folder / "stub"
+    (stub / "google" / "colab").mkdir(parents=True)
+    (stub / "google" / "colab" / "__init__.py").touch()
+    (stub / "sitecustomize.py").write_text("import google.colab\n")  # as Colab's kernel does
+    redirect = {"COUNT": "1", "KEY_0": f"url.{copy.as_uri()}.insteadOf", "VALUE_0": URL}
+    kernel = folder / "share" / "kernels" / "colab"
+    kernel.mkdir(parents=True)
+    specification = {
+        "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Colab",
+        "language": "python",
+        "env": {"PYTHONPATH": str(stub)} | {f"GIT_CONFIG_{name}": value for name, value in redirect.items()},
+    }
+    (kernel / "kernel.json").write_text(json.dumps(specification))
+    return folder
+
+
+@pytest.fixture
+def execute(colab, tmp_path, monkeypatch):
+    """A function that runs a notebook in the stub of Colab, in an empty folder, as a reader who opens it there."""
+    monkeypatch.setenv("JUPYTER_PATH", str(colab / "share"))
+    for variable in ("ISTAPP_DATA", "ISTAPP_OFFICIAL", "PYTHONPATH"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(notebook: Path) -> None:
+        output = tmp_path / "output.ipynb"
+        shutil.rmtree(colab / "content", ignore_errors=True)
+        (colab / "content").mkdir()
+        papermill.execute_notebook(
+            notebook, output, {"profile": "smoke"}, kernel_name="colab", cwd=colab / "content", progress_bar=False
+        )
+
+    return run
+
+
+def test_a_chapter_runs_in_colab(colab, execute):
+    execute(colab / "origin" / "notebooks" / chapters()[0].name)
+    installed = {path.name.partition("-")[0] for path in site_packages(colab).glob("*.dist-info")}
+    assert installed == {"istapp"}, "the setup cell installs the package and nothing else"
+    assert (colab / "content" / "istapp-book" / "istapp").is_dir()
+
+
+def test_every_chapter_finds_its_imports_in_colab(colab, execute, tmp_path):
+    notebook = json.loads((colab / "origin" / "notebooks" / chapters()[0].name).read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    sources = [
+        "".join(cell["source"])
+        for path in chapters()
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    imports = {ast.unparse(node) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))}
+    notebook["cells"] = code[:2] + [code[2] | {"source": "\n".join(sorted(imports))}]
+    (tmp_path / "imports.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    execute(tmp_path / "imports.ipynb")
+
+
+@pytest.mark.parametrize("demand", [None, "numpy>=99"])
+def test_installation_replaces_nothing_of_colabs(tmp_path, demand):
+    """With all extras wanted, pip installs the package alone over Colab's list, and fails where that falls short."""
+    installers = {"pip", "setuptools"}  # real ones, since they must work
+    python = bare_environment(tmp_path, installers)
+    for name, version in ((name, version) for name, version in frozen().items() if name not in installers):
+        info = site_packages(tmp_path) / f"{re.sub('[-.]+', '_', name)}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    copy = copy_sources(tmp_path / "checkout")
+    if demand:
+        project = copy / "pyproject.toml"
+        project.write_text(project.read_text().replace("numpy>=1.26", demand))
+    command = [python, "-m", "pip", "install", "--quiet", "--dry-run", "--no-index", "--no-build-isolation"]
+    done = subprocess.run(
+        [*command, "--report", tmp_path / "report.json", f"{copy}[chapters]"],
+        capture_output=True, text=True, env={**os.environ, "PIP_FIND_LINKS": ""},
+    )  # fmt: skip
+    if demand:
+        assert done.returncode and "numpy>=99" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert [item["metadata"]["name"] for item in report["install"]] == ["istapp"]
