@@ -2,12 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from istapp.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "book/how_to_use.md")}
@@ -47,16 +47,17 @@ def test_both_pages_show_the_same_baseline() -> None:
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_command_is_accepted(line: str, tmp_path: Path) -> None:
+def test_command_is_accepted(line: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Each command line runs, with a small image, a quick method and one ratio in the place of the long ones."""
     image = tmp_path / "small.png"
     _corner(image)
     quicker = line.replace("IMAGE", str(image)).replace("FILE.png", str(tmp_path / "out.png"))
     quicker = quicker.replace("--dataset photos", f"--dataset {tmp_path}").replace("10,30,50", "10")
     quicker = quicker.replace("fista", "linear")
-    done = subprocess.run([sys.executable, "-m", *shlex.split(quicker)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    code = main(shlex.split(quicker)[1:])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert printed.out.strip()
     assert (tmp_path / "out.png").exists() == ("--out" in line)
 
 
