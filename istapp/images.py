@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from istapp.errors import UserError
+from istapp.paths import write_atomically
 
 #: The formats that are read, and the file names by which a folder's images are known.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -72,6 +73,30 @@ class Image:
         """Return red, green and blue in [0, 1] as a batch of three, (3, 1, H, W) float32; gray is repeated."""
         planes = self.pixels.permute(2, 0, 1) if self.colour else self.pixels.expand(3, -1, -1)
         return (planes.float() / 255).unsqueeze(1)
+
+
+def luma(planes: Tensor) -> Tensor:
+    """Return the unrounded luma of planes: (3, 1, H, W) red, green, blue, or gray (1, 1, H, W) -> (1, 1, H, W)."""
+    if len(planes) == 1:
+        return planes
+    red, green, blue = planes.clamp(0, 1).split(1)
+    return (4899 * red + 9617 * green + 1868 * blue) / 2**14
+
+
+def write_image(path: str | Path, planes: Tensor) -> None:
+    """Write planes (3, 1, H, W) or (1, 1, H, W) as 8-bit colour or gray, clipped; the suffix says the format.
+
+    Raises:
+        UserError: the path cannot be written, or its suffix is no image format.
+    """
+    pixels = (planes.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).squeeze(1)
+    picture = PIL.Image.fromarray((pixels.permute(1, 2, 0) if len(pixels) == 3 else pixels[0]).numpy())
+    try:
+        write_atomically(path, lambda beside: picture.save(beside))
+    except ValueError:
+        raise UserError(f"{path} does not end in a known image format such as .png") from None
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
 
 
 def data_hash(images: Iterable[Image]) -> str:

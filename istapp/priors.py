@@ -141,7 +141,11 @@ class Wavelet(_SparseTransform):
         """Invert `_split`: the transposed convolution, its overhang wrapped around."""
         n = coefficients.shape[-1]
         half = n // 2
-        averages, last, details = coefficients[..., :half], coefficients[..., half : n - half], coefficients[..., n - half :]
+        averages, last, details = (
+            coefficients[..., :half],
+            coefficients[..., half : n - half],
+            coefficients[..., n - half :],
+        )
         bank = self._bank.to(coefficients)
         rows = F.conv_transpose1d(torch.stack([averages, details], -2).reshape(-1, 2, half), bank, stride=2)
         size = 2 * half

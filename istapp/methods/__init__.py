@@ -1,7 +1,7 @@
 """The systems of Table 1, one file each, found by name.
 
-A new method is a new file in this folder: ``my_method.py`` with a function ``build(weights=None, **options)`` that returns
-a `Method` is `get("my-method")` everywhere.
+A new method is a new file in this folder: ``my_method.py`` with a class ``METHOD`` and a function
+``build(weights=None, **options)`` that returns a `Method` is `get("my-method")` everywhere.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Description:
 
 
 def describe(name: str) -> Description:
-    """Return what is known of a method without running it; a network without weights is counted at its published size."""
+    """Return what is known of a method without running it; a network without weights has its published size."""
     module = import_module(f"istapp.methods.{name.replace('-', '_')}")
     try:
         method = module.build()

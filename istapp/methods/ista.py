@@ -4,9 +4,9 @@ Minimises :math:`\tfrac12\|\Phi x - y\|^2 + \lambda\|\Psi x\|_1` by Eqs. 2 and 3
 
 .. math:: r_k = x_{k-1} - \rho\,\Phi^\top(\Phi x_{k-1} - y), \qquad x_k = \Psi^\top\mathrm{soft}(\Psi r_k, \rho\lambda),
 
-where :math:`\Psi` is the orthonormal db4 wavelet over three octaves, its coarse averages left free, at a random shift in each
-iteration (cycle spinning). Step :math:`\rho = 1`, 400 iterations, no trainable parameters. :math:`\lambda` was chosen on
-training images (`data/results/tuning.csv`), never on a test set.
+where :math:`\Psi` is the orthonormal db4 wavelet over three octaves, its coarse averages left free, at a random shift in
+each iteration (cycle spinning). Step :math:`\rho = 1`, 400 iterations, no trainable parameters. :math:`\lambda` was
+chosen on training images (`data/results/tuning.csv`), never on a test set.
 """
 
 from pathlib import Path

@@ -6,9 +6,9 @@ Update, for k = 1 ... K, from the linear estimate :math:`x_0 = Qy`, block by blo
    r_k &= x_{k-1} - \rho_k\,\Phi^\top(\Phi x_{k-1} - y) \\
    x_k &= r_k + G(\tilde H(\mathrm{soft}(H(D(r_k)), \theta_k)))
 
-D, G are one convolution and H, its near-inverse H~ two with a ReLU between, all 3 x 3 without biases, none shared between
-stages: 336,978 parameters at K = 9 and C = 32. The loss adds 0.01 times the symmetry error :math:`\|\tilde H(H(d)) - d\|^2`.
-Q is computed from the stored second moment of training blocks (see `linear`), not fitted anew for each ratio.
+D, G are one convolution and H, its near-inverse H~ two with a ReLU between, all 3 x 3 without biases, none shared
+between stages: 336,978 parameters at K = 9 and C = 32. The loss adds 0.01 times the symmetry error
+:math:`\|\tilde H(H(d)) - d\|^2`. Q is computed from the stored second moment of training blocks (see `linear`), not fitted anew for each ratio.
 """
 
 import os
@@ -185,4 +185,4 @@ def _matrix(weights: Path, file: str, name: str) -> Tensor:
         if (folder / file).is_file():
             return files.load_matrix(folder / file, name)
     tried = " or ".join(str(folder) for folder in folders)
-    raise UserError(f"official ISTA-Net+ weights need {file}, not found in {tried}; set ISTAPP_OFFICIAL to their folder")
+    raise UserError(f"official ISTA-Net+ weights need {file}, not found in {tried}; set ISTAPP_OFFICIAL")

@@ -84,9 +84,7 @@ class ISTANetPP(Network):
 
     name = "ista-net-pp"
 
-    def __init__(
-        self, stages: int = 20, channels: int = 32, dynamic_step: bool = True, noise_map: bool = True
-    ) -> None:
+    def __init__(self, stages: int = 20, channels: int = 32, dynamic_step: bool = True, noise_map: bool = True) -> None:
         super().__init__()
         self.config = {
             "stages": stages, "channels": channels, "dynamic_step": dynamic_step, "noise_map": noise_map

@@ -1,5 +1,11 @@
-"""Unfinished training on disk: everything that the next step depends on, so that a resumed run is the same run."""
+"""Unfinished training on disk: everything that the next step depends on, so that a resumed run is the same run.
 
+A state is one file, or several pieces where it is large: ``NAME.state-STEP-1of2.pt``. A new state is written whole before the
+old one is removed, so there is always one to go on from.
+"""
+
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +14,71 @@ import torch
 from istapp.errors import UserError
 from istapp.paths import write_atomically
 
-FILE = "state.pt"
+#: No file of a state is larger than this, so that it travels between machines.
+PIECE = 15 * 2**20
 
 
-def store(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state (tensors, numbers, strings) beside the old one and rename it over it."""
-    write_atomically(folder / FILE, lambda beside: torch.save(state, beside))
+def store(prefix: Path, step: int, state: dict[str, Any]) -> None:
+    """Write the state (tensors, numbers, strings) of a step beside the old one, then remove the old one."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    count = -(-len(data) // PIECE)
+    names = [f"{prefix.name}.state-{step:09d}-{i + 1}of{count}.pt" for i in range(count)]
+    for i, name in enumerate(names):
+        piece = data[i * PIECE : (i + 1) * PIECE]
+        write_atomically(prefix.with_name(name), lambda beside, piece=piece: beside.write_bytes(piece))
+    for _, path in _pieces(prefix):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
-def restore(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the state stored in a folder, None if there is none.
+def remove(prefix: Path) -> None:
+    """Remove the state of a run that is done."""
+    for _, path in _pieces(prefix):
+        path.unlink(missing_ok=True)
+
+
+def exists(prefix: Path) -> bool:
+    """Return whether there is a state to go on from."""
+    return bool(_newest(prefix))
+
+
+def restore(prefix: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the newest whole state of a run, None if there is none.
 
     Raises:
         UserError: it is damaged, or belongs to a run with another identity (network, images, recipe, seed).
     """
-    path = folder / FILE
-    if not path.exists():
+    pieces = _newest(prefix)
+    if not pieces:
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        data = b"".join(path.read_bytes() for path in pieces)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         found = state["identity"]
     except Exception as error:  # torch raises half a dozen unrelated kinds here
-        raise UserError(f"{path} is damaged ({type(error).__name__}); remove it to start this run anew") from None
+        raise UserError(f"{pieces[0]} is damaged ({type(error).__name__}); remove it to start this run anew") from None
     if found != identity:
         other = sorted(key for key in identity if found.get(key) != identity[key])
-        raise UserError(f"{path} belongs to another run (it differs in {', '.join(other)}); remove it or use that run")
+        raise UserError(
+            f"{pieces[0]} belongs to another run (it differs in {', '.join(other)}); remove it to start anew"
+        )
     return state
+
+
+def _pieces(prefix: Path) -> list[tuple[tuple[int, int, int], Path]]:
+    """Return ((step, piece, of), path) of every piece, sorted."""
+    pattern = re.compile(re.escape(prefix.name) + r"\.state-(\d+)-(\d+)of(\d+)\.pt")
+    folder = prefix.parent.iterdir() if prefix.parent.is_dir() else ()
+    matches = ((pattern.fullmatch(path.name), path) for path in folder)
+    return sorted((tuple(int(n) for n in match.groups()), path) for match, path in matches if match)
+
+
+def _newest(prefix: Path) -> list[Path]:
+    """Return the pieces of the newest state that is all there."""
+    by_step: dict[tuple[int, int], list[Path]] = {}
+    for (step, _, of), path in _pieces(prefix):
+        by_step.setdefault((step, of), []).append(path)
+    whole = [(step, paths) for (step, of), paths in by_step.items() if len(paths) == of]
+    return max(whole)[1] if whole else []

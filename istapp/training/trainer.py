@@ -35,9 +35,9 @@ class Run:
         recipe: how.
         ratios: CS ratios in (0, 1].
         seed: of weights, patches and ratios.
-        folder: of state and curve; None keeps nothing.
+        keep: prefix of the files of state and curve, such as ``runs/NAME``; None keeps nothing.
         device: to train on.
-        validate_every: steps between validations; 0 makes it 40 in all.
+        validate_every: steps between validations; 0 makes it 20 in all.
         checkpoint_seconds: a kill loses at most this much.
         precision: ``bfloat16`` for the convolutions, or ``float32``; images and operator stay float32.
         compiled: let torch.compile fuse the network's loss (worth its start-up on a GPU).
@@ -49,7 +49,7 @@ class Run:
     recipe: Recipe
     ratios: Sequence[float]
     seed: int = 0
-    folder: Path | None = None
+    keep: Path | None = None
     device: str = "cpu"
     validate_every: int = 0
     checkpoint_seconds: float = 60
@@ -104,22 +104,26 @@ def train(run: Run, minutes: float = math.inf) -> Result:
     The network ends with the averaged weights if the run is done.
 
     Raises:
-        UserError: no image is large enough; the folder holds another run's state or a damaged one.
+        UserError: no image is large enough; `keep` holds another run's state or a damaged one.
     """
-    return _Trainer(run).run_for(minutes)
+    return Trainer(run).run_for(minutes)
 
 
-def validation_psnr(network: nn.Module, images: Sequence[Image], ratios: Sequence[float], side: int = 132) -> list[float]:
-    """Return the mean PSNR in dB at each ratio on the central `side` x `side` pixels of images, matrices of seed 0."""
+def validation_psnr(network: nn.Module, images: Sequence[Image], ratios: Sequence[float], side: int = 99) -> list[float]:
+    """Return the mean PSNR in dB at each ratio on the central `side` x `side` pixels of images, matrices of seed 0.
+
+    Smaller images give the largest square of whole blocks that all have.
+    """
     device = next(network.parameters()).device
-    crops = [_centre(image.luma(), min(side, *(33 * (n // 33) for n in image.size))).to(device) for image in images]
+    side = min(side, *(33 * (n // 33) for image in images for n in image.size))
+    crops = torch.cat([_centre(image.luma(), side) for image in images]).to(device)
     network.eval()
     means = []
     with torch.no_grad():
         for ratio in ratios:
             sampling = BlockSampling(ratio)
-            values = [psnr(network(sampling.A(x), sampling), x) for x in crops]
-            means.append(sum(values) / len(values))
+            estimates = network(sampling.A(crops), sampling)
+            means.append(sum(map(psnr, estimates, crops)) / len(crops))
     network.train()
     return means
 
@@ -129,7 +133,7 @@ def _centre(image: Tensor, side: int) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
-class _Trainer:
+class Trainer:
     """The loop and everything it carries from step to step."""
 
     def __init__(self, run: Run) -> None:
@@ -145,7 +149,9 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=self.recipe.rate, weight_decay=self.recipe.weight_decay, fused=True
         )
-        self.sampling = MixedSampling(run.ratios, seed=run.seed, batch=self.peers.share(self.recipe.batch), device=self.device)
+        self.sampling = MixedSampling(
+            run.ratios, seed=run.seed, batch=self.peers.share(self.recipe.batch), device=self.device
+        )
         self.random = torch.Generator(self.device).manual_seed(run.seed)
         loss = self.network.loss
         self.loss = torch.compile(loss) if run.compiled else loss
@@ -153,26 +159,29 @@ class _Trainer:
         self._resume()
 
     def _resume(self) -> None:
-        stored = state.restore(self.run.folder, self.run.identity) if self.run.folder else None
+        stored = state.restore(self.run.keep, self.run.identity) if self.run.keep else None
         if stored is None:
             return
         self.network.load_state_dict(stored["network"])
         self.average = {name: tensor.to(self.device) for name, tensor in stored["average"].items()}
         self.optimiser.load_state_dict(stored["optimiser"])
         self.random.set_state(stored["random"])
-        self.sampling.renew(stored["phi"])
+        if stored["phi"] is not None:
+            self.sampling.renew(stored["phi"])
         self.step, self.seconds = stored["step"], stored["seconds"]
         self.curve, self.recent = stored["curve"], stored["recent"]
 
     def _checkpoint(self) -> None:
-        if self.run.folder is None or not self.peers.first:
+        keep = self.run.keep
+        if keep is None or not self.peers.first:
             return
-        state.store(self.run.folder, {
+        state.store(keep, self.step, {
             "identity": self.run.identity, "network": self.network.state_dict(), "average": self.average,
-            "optimiser": self.optimiser.state_dict(), "random": self.random.get_state(), "phi": self.sampling.phi,
+            "optimiser": self.optimiser.state_dict(), "random": self.random.get_state(),
+            "phi": self.sampling.phi if self.recipe.renew_matrix else None,
             "step": self.step, "seconds": self.seconds, "curve": self.curve, "recent": self.recent,
         })  # fmt: skip
-        write_atomically(self.run.folder / "curve.csv", self._write_curve)
+        write_atomically(keep.with_name(f"{keep.name}.curve.csv"), self._write_curve)
 
     def _write_curve(self, path: Path) -> None:
         text = io.StringIO()
@@ -182,11 +191,12 @@ class _Trainer:
         path.write_text(text.getvalue(), encoding="utf-8")
 
     def run_for(self, minutes: float) -> Result:
-        every = self.run.validate_every or max(1, self.recipe.steps // 40)
+        """Take steps until the run is done, `minutes` are over or a stop is asked for."""
+        every = self.run.validate_every or max(1, self.recipe.steps // 20)
         began = saved = clock = time.perf_counter()
         with _StopAsked() as stop:
             while self.step < self.recipe.steps:
-                self.recent.append(self._one_step())
+                self.recent.append(self.one_step())
                 self.step += 1
                 now = time.perf_counter()
                 self.seconds, clock = self.seconds + now - clock, now
@@ -202,7 +212,7 @@ class _Trainer:
         self._checkpoint()
         return self._result()
 
-    def _one_step(self) -> float:
+    def one_step(self) -> float:
         """Take one step of AdamW and return the loss."""
         recipe = self.recipe
         for group in self.optimiser.param_groups:

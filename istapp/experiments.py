@@ -1,0 +1,331 @@
+"""Every training run behind a table or figure, as data, and the queue that works them off on any machine.
+
+    istapp experiments                      what there is and how far it is
+    istapp train ista-net-pp-laptop         one run; the same command goes on where it stopped
+    istapp train --queue --minutes 10       the next unfinished ones, in order of worth
+
+A run leaves four things: weights with their header, the curve, and rows of results on the test sets at hand. Unfinished
+state stays in `runs/`, or in the one folder that ``--out`` names, which is all that has to travel between machines.
+"""
+
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from istapp import datasets, paths, weights
+from istapp.errors import UserError, nearest
+from istapp.evaluation import device, evaluate
+from istapp.methods import get
+from istapp.methods.base import Network
+from istapp.methods.ista_net_plus import ISTANetPlus
+from istapp.methods.ista_net_pp import ISTANetPP
+from istapp.provenance import stamp, tensors_hash
+from istapp.training import Recipe, Run, ours, released, train
+from istapp.training import state as states
+
+FIVE = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+#: The networks that the trainer knows, by method.
+NETWORKS: dict[str, type[Network]] = {"ista-net-pp": ISTANetPP, "ista-net-plus": ISTANetPlus}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run.
+
+    Attributes:
+        id: also the name of its files.
+        purpose: the table or figure it serves.
+        config: arguments of the network.
+        recipe: how it is trained.
+        method: which network.
+        training_set: registered sets, joined by ``+``.
+        ratios: CS ratios in (0, 1].
+        seed: of weights, patches and ratios.
+        minutes: expected, on an H200 (the laptop edition: on two cores).
+        main: whether the method uses these weights by default; side experiments are only tabulated.
+        tests: sets that its rows are taken on, where at hand.
+    """
+
+    id: str
+    purpose: str
+    config: dict[str, Any]
+    recipe: Recipe
+    method: str = "ista-net-pp"
+    training_set: str = "Train400"
+    ratios: tuple[float, ...] = FIVE
+    seed: int = 1
+    minutes: float = 5
+    main: bool = False
+    tests: tuple[str, ...] = ("photos", "Set11", "BSD68")
+
+    def network(self) -> Network:
+        """Build the untrained network from the experiment's seed."""
+        torch.manual_seed(self.seed)
+        return NETWORKS[self.method](**self.config)
+
+    def images(self) -> list[datasets.Image]:
+        """Load the training images.
+
+        Raises:
+            UserError: a set is not at hand.
+        """
+        return [image for name in self.training_set.split("+") for image in datasets.load(name)]
+
+
+def _laptop() -> list[Experiment]:
+    """What two cores can train: the network shipped with the book, and small editions of Table 4 and Fig. 4."""
+    small = {"stages": 5, "channels": 16}
+    switches = {"b": (False, False), "c": (True, False), "d": (False, True), "e": (True, True)}
+    budget = ours(60e6, batch=8, average=0.998)
+    tests = ("photos", "Set11")
+    runs = [Experiment(
+        "ista-net-pp-laptop", "the network of the laptop edition", {"stages": 9, "channels": 16},
+        ours(700e6, batch=8, average=0.9995), minutes=60, main=True,
+    )]  # fmt: skip
+    runs += [
+        Experiment(
+            f"ista-net-pp-laptop-table4-{letter}", f"Table 4 ({letter}), laptop edition",
+            small | {"dynamic_step": step, "noise_map": noise}, budget, minutes=4, tests=tests,
+        )
+        for letter, (step, noise) in switches.items()
+    ]  # fmt: skip
+    runs.append(Experiment(
+        "ista-net-plus-laptop-10", "a small ISTA-Net+ at 10 %", {"stages": 5, "channels": 16, "ratio": 0.1},
+        ours(60e6, batch=32, blocks=1, average=0.998), "ista-net-plus", ratios=(0.1,), minutes=6, main=True,
+    ))  # fmt: skip
+    for stages, channels in ((3, 16), (7, 16), (5, 8), (5, 24)):
+        runs.append(Experiment(
+            f"ista-net-pp-laptop-fig4-k{stages}-c{channels}", "Fig. 4, laptop edition",
+            {"stages": stages, "channels": channels}, budget, minutes=5, tests=tests,
+        ))  # fmt: skip
+    return runs
+
+
+def _campaign_1() -> list[Experiment]:
+    """The main model and its ablations, for a GPU."""
+    full = {"stages": 20, "channels": 32}
+    budget = 9e9
+    recipe = ours(budget, batch=64, rate=6e-4)
+    runs = [Experiment(
+        "ista-net-pp-main", "Tables 1 and 2, last row", full,
+        ours(35e9, batch=64, rate=6e-4, average=0.9995), minutes=20, main=True,
+        tests=("photos", "Set11", "BSD68", "BSD68-full", "Urban100", "Urban100-crop256", "DIV2K-crop256"),
+    )]  # fmt: skip
+    for letter, (step, noise) in {"e": (1, 1), "b": (0, 0), "c": (1, 0), "d": (0, 1)}.items():
+        config = full | {"dynamic_step": bool(step), "noise_map": bool(noise)}
+        runs.append(Experiment(f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe))
+    single = ours(budget, batch=256, blocks=1, rate=6e-4)
+    runs += [
+        Experiment("ista-net-pp-single-block", "single-block patches against multi-block", full, single),
+        Experiment("ista-net-pp-released-recipe", "the released recipe at equal pixels", full, released(budget)),
+        Experiment("ista-net-pp-table4-e-seed2", "Table 4 (e), spread", full, recipe, seed=2),
+        Experiment("ista-net-pp-table4-e-seed3", "Table 4 (e), spread", full, recipe, seed=3),
+        Experiment("ista-net-pp-train91", "Fig. 7(a), Train91", full, recipe, training_set="T91"),
+        Experiment("ista-net-pp-train491", "Fig. 7(a), both", full, recipe, training_set="Train400+T91"),
+    ]
+    return runs
+
+
+def _campaign_2() -> list[Experiment]:
+    """The rivals and the scaling figure, for a GPU."""
+    plus = ours(4e9, batch=512, blocks=1, rate=6e-4)
+    runs = [
+        Experiment(
+            f"ista-net-plus-{100 * ratio:g}", "Table 1, ISTA-Net+", {"stages": 9, "channels": 32, "ratio": ratio}, plus,
+            "ista-net-plus", ratios=(ratio,), minutes=3, main=True,
+        )
+        for ratio in FIVE
+    ]  # fmt: skip
+    runs.append(Experiment(
+        "ista-net-plus-train91-30", "Table 3, ISTA-Net+ on Train91", {"stages": 9, "channels": 32, "ratio": 0.3}, plus,
+        "ista-net-plus", training_set="T91", ratios=(0.3,), minutes=3,
+    ))  # fmt: skip
+    sizes = [(k, 32) for k in (5, 9, 13, 17, 20, 25)] + [(20, c) for c in (8, 16, 24, 48, 64)]
+    for stages, channels in sizes:
+        config, tail = {"stages": stages, "channels": channels}, f"k{stages}-c{channels}"
+        minutes = 0.2 + 2 * (stages * channels**2) / (20 * 32**2)
+        pp, plus10 = ours(3e9, batch=64, rate=6e-4), ours(3e9, batch=512, blocks=1, rate=6e-4)
+        runs.append(Experiment(f"ista-net-pp-fig4-{tail}", "Fig. 4", config, pp, minutes=minutes))
+        runs.append(Experiment(
+            f"ista-net-plus-fig4-{tail}", "Fig. 4", config | {"ratio": 0.1}, plus10, "ista-net-plus",
+            ratios=(0.1,), minutes=minutes,
+        ))  # fmt: skip
+    return runs
+
+
+#: Every run, in order of worth: what a GPU is for first where there is one, see `queue`.
+LAPTOP, CAMPAIGN_1, CAMPAIGN_2 = _laptop(), _campaign_1(), _campaign_2()
+ALL = {experiment.id: experiment for experiment in (*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP)}
+
+
+def find(name: str) -> Experiment:
+    """Return the experiment of that id.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in ALL:
+        raise UserError(f"no experiment '{name}'{nearest(name, ALL)}; `istapp experiments` lists them")
+    return ALL[name]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run's files go: a checkout's own folders, or one folder that can travel."""
+
+    runs: Path = field(default_factory=lambda: paths.RUNS)
+    weights: Path = field(default_factory=lambda: paths.WEIGHTS)
+    results: Path = field(default_factory=lambda: paths.RESULTS)
+
+    @classmethod
+    def in_folder(cls, folder: Path | None) -> "Places":
+        """Return everything in `folder`, or the defaults."""
+        return cls(folder, folder, folder) if folder else cls()
+
+    def weights_of(self, name: str) -> Path:
+        """Return the path of a finished run's weights."""
+        return self.weights / f"{name}.safetensors"
+
+    def rows_of(self, name: str) -> Path:
+        """Return the path of a finished run's rows."""
+        return self.results / f"{name}.csv"
+
+    def curve_of(self, name: str) -> Path:
+        """Return the path of a finished run's curve."""
+        return self.results / f"{name}.curve.csv"
+
+
+def status(name: str, places: Places) -> str:
+    """Return ``done``, ``unfinished`` or ``waiting``."""
+    if places.weights_of(name).exists() or paths.WEIGHTS.joinpath(f"{name}.safetensors").exists():
+        return "done"
+    return "unfinished" if states.exists(places.runs / name) else "waiting"
+
+
+def queue(places: Places, on_gpu: bool) -> list[Experiment]:
+    """Return the unfinished experiments in order of worth: on a CPU the laptop edition, on a GPU the campaigns first."""
+    order = (*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP) if on_gpu else LAPTOP
+    return [experiment for experiment in order if status(experiment.id, places) != "done"]
+
+
+def run(
+    experiment: Experiment,
+    minutes: float = math.inf,
+    device_name: str = "cpu",
+    places: Places | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    quiet: bool = False,
+) -> bool:
+    """Train an experiment, or go on with it, and when it is done write weights, curve and rows.
+
+    Returns:
+        Whether it is done.
+
+    Raises:
+        UserError: the images are not at hand, or the stored state is damaged or another run's.
+    """
+    places = places or Places()
+    where = device(device_name)
+    network = experiment.network()
+    speed_up = where.type == "cuda"
+    job = Run(
+        network, experiment.images(), experiment.recipe, experiment.ratios, experiment.seed,
+        keep=places.runs / experiment.id, device=device_name, compiled=speed_up, quiet=quiet,
+    )  # fmt: skip
+    result = train(job, minutes)
+    if not result.done:
+        say(f"{experiment.id}: step {result.step} of {experiment.recipe.steps}; the same command goes on from here")
+        return False
+    header = _header(experiment, network, job, result)
+    weights.save(places.weights_of(experiment.id), result.weights, header)
+    curve = job.keep.with_name(f"{job.keep.name}.curve.csv")
+    places.results.mkdir(parents=True, exist_ok=True)
+    if curve != places.curve_of(experiment.id):
+        shutil.move(curve, places.curve_of(experiment.id))
+    states.remove(job.keep)
+    _test(experiment, places, device_name, say)
+    say(f"{experiment.id}: {experiment.recipe.steps} steps in {result.minutes:.1f} min, weights and rows written")
+    return True
+
+
+def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> dict[str, Any]:
+    """Return what the weights say of themselves."""
+    last = result.curve[-1]
+    return stamp(
+        device=job.device, method=experiment.method, run=experiment.id, purpose=experiment.purpose,
+        config=experiment.config, parameters=network.parameter_count, main=experiment.main,
+        training_set=experiment.training_set, training_hash=job.identity["images"], ratios=list(experiment.ratios),
+        recipe=job.identity["recipe"], precision=job.precision, seed=experiment.seed, steps=result.step,
+        pixels=result.step * experiment.recipe.pixels_per_step, minutes=round(result.minutes, 2),
+        pixels_per_second=round(result.pixels_per_second),
+        validation_psnr={key.removeprefix("psnr_"): last[key] for key in last if key.startswith("psnr_")},
+        weights_hash=tensors_hash(result.weights),
+    )  # fmt: skip
+
+
+def _test(experiment: Experiment, places: Places, device_name: str, say: Callable[[str], None]) -> None:
+    """Write a row for every image of the test sets at hand; a set that is missing is named and left out."""
+    method = get(experiment.method, weights=places.weights_of(experiment.id))
+    for name in experiment.tests:
+        try:
+            datasets.load(name)
+        except UserError as error:
+            say(f"{experiment.id}: no rows on {name}: {error}")
+            continue
+        evaluate(
+            method, name, experiment.ratios, device_name=device_name, out=places.rows_of(experiment.id),
+            run=experiment.id,
+        )  # fmt: skip
+
+
+def work_off(
+    minutes: float,
+    device_name: str = "cpu",
+    places: Places | None = None,
+    together: int = 1,
+    say: Callable[[str], None] = print,
+) -> list[str]:
+    """Work on the queue until `minutes` are over, `together` runs side by side, and return the ids that got done.
+
+    Raises:
+        UserError: the images of a run are not at hand.
+    """
+    places = places or Places()
+    end = time.monotonic() + 60 * minutes
+    done: list[str] = []
+    while waiting := queue(places, device_name == "cuda"):
+        left = (end - time.monotonic()) / 60
+        if left <= 0.1:
+            break
+        if together == 1 or len(waiting) == 1:
+            say(f"{waiting[0].id}: {left:.1f} min left for it")
+            if not run(waiting[0], left, device_name, places, say):
+                break
+            done.append(waiting[0].id)
+        else:
+            batch = [experiment.id for experiment in waiting[:together]]
+            _side_by_side(batch, left, device_name, places)
+            finished = [name for name in batch if status(name, places) == "done"]
+            done += finished
+            if not finished:
+                break
+    return done
+
+
+def _side_by_side(names: Sequence[str], minutes: float, device_name: str, places: Places) -> None:
+    """Run several experiments in processes of their own and wait for them."""
+    out = ["--out", str(places.runs)] if places.runs == places.weights else []
+    command = [sys.executable, "-m", "istapp", "train", "--minutes", f"{minutes:.2f}", "--device", device_name, *out]
+    processes = [subprocess.Popen([*command, name]) for name in names]
+    failed = [name for name, process in zip(names, processes) if process.wait() != 0]
+    if failed:
+        raise UserError(f"these runs failed, see above: {', '.join(failed)}")
