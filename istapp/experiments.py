@@ -25,6 +25,7 @@ from istapp.errors import UserError, nearest
 from istapp.evaluation import device, evaluate
 from istapp.methods import get
 from istapp.methods.base import Network
+from istapp.methods.ista_net import ISTANet
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.provenance import stamp, tensors_hash
@@ -34,7 +35,7 @@ from istapp.training import state as states
 FIVE = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 #: The networks that the trainer knows, by method.
-NETWORKS: dict[str, type[Network]] = {"ista-net-pp": ISTANetPP, "ista-net-plus": ISTANetPlus}
+NETWORKS: dict[str, type[Network]] = {"ista-net": ISTANet, "ista-net-plus": ISTANetPlus, "ista-net-pp": ISTANetPP}
 
 
 @dataclass(frozen=True)
