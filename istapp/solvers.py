@@ -8,6 +8,7 @@ and converges for every step :math:`\rho < 2/L`, where :math:`L = \|\Phi^\top\Ph
 Chapter 02 proves it.
 """
 
+import copy
 import math
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -159,7 +160,8 @@ class _Recorder:
     def __init__(
         self, y: Tensor, sampling: Operator, prior: Prior, lam: float, reference: Tensor | None, track: bool
     ) -> None:
-        self.problem = (y, sampling, prior, lam)
+        # A copy, so that looking draws nothing from a random prior's generator: tracked and untracked runs agree.
+        self.problem = (y, sampling, copy.deepcopy(prior), lam)
         self.reference, self.track = reference, track
         names = ["objective", "residual"] + ["psnr"] * (reference is not None)
         self.history: dict[str, list[float]] = {name: [] for name in names} if track else {}
