@@ -1,0 +1,144 @@
+"""The sampling operator: its matrix, its adjoint, its convolution form, its padding."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from istapp.errors import UserError
+from istapp.sampling import BlockSampling, MixedSampling, measurements, pad, sampling_matrix
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+ratios = st.sampled_from([0.01, 0.04, 0.1, 0.13, 0.25, 0.3, 0.5, 0.77, 1.0])
+
+
+def images(batch: int, h: int, w: int, block: int = 33, seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, 1, block * h, block * w, generator=random, dtype=torch.float64)
+
+
+def test_the_customary_numbers_of_measurements() -> None:
+    table = {0.01: 10, 0.04: 43, 0.1: 109, 0.2: 218, 0.25: 272, 0.3: 327, 0.4: 436, 0.5: 545}
+    assert {ratio: measurements(ratio) for ratio in table} == table
+    assert measurements(1.0) == 1089 and measurements(0.07) == 77 and measurements(0.001) == 2
+    assert measurements(0.25, block=16) == 64 and measurements(0.1, block=16) == 26
+
+
+@pytest.mark.parametrize("ratio", [0, -0.1, 1.01, float("nan"), "ten", None])
+def test_a_ratio_that_is_none_is_refused(ratio: object) -> None:
+    with pytest.raises(UserError, match="CS ratio is a fraction"):
+        measurements(ratio)  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 5), st.integers(1, 60))
+@settings(max_examples=15)
+def test_rows_are_orthonormal(seed: int, m: int) -> None:
+    phi = sampling_matrix(m, seed, block=8)
+    np.testing.assert_allclose(phi @ phi.T, np.eye(m), atol=1e-13)
+
+
+def test_matrices_are_nested_over_ratios_and_differ_between_seeds() -> None:
+    assert np.array_equal(sampling_matrix(545, 3)[:109], sampling_matrix(109, 3))
+    assert np.abs(sampling_matrix(10, 0) - sampling_matrix(10, 1)).max() > 0.01
+
+
+def test_the_matrix_is_the_same_on_every_machine() -> None:
+    stored = json.loads(Path(__file__).with_name("phi.json").read_text())
+    for entry in stored:
+        phi = sampling_matrix(entry["m"], entry["seed"])
+        np.testing.assert_allclose(phi[:: entry["m"] - 1, ::121], entry["values"], atol=1e-12)
+
+
+@given(shapes, ratios, st.integers(0, 2))
+@settings(max_examples=20)
+def test_the_adjoint_is_the_adjoint(shape: tuple[int, int, int], ratio: float, seed: int) -> None:
+    sampling = BlockSampling(ratio, seed)
+    x = images(*shape, seed=seed)
+    y = torch.randn(shape[0], sampling.m, *shape[1:], dtype=torch.float64)
+    left, right = (sampling.A(x) * y).sum(), (x * sampling.adjoint(y)).sum()
+    assert abs(left - right) <= 1e-12 * x.norm() * y.norm()
+
+
+@given(st.integers(2, 9), st.floats(0.05, 1.0))
+@settings(max_examples=15)
+def test_the_adjoint_of_any_block_size_and_given_matrix(block: int, ratio: float) -> None:
+    m = measurements(ratio, block)
+    sampling = BlockSampling(ratio, seed=None, block=block, phi=torch.randn(m, block**2), kind="gaussian")
+    x, y = images(2, 2, 1, block), torch.randn(2, m, 2, 1, dtype=torch.float64)
+    assert torch.isclose((sampling.A(x) * y).sum(), (x * sampling.adjoint(y)).sum(), atol=1e-10)
+    largest = torch.linalg.eigvalsh(sampling.phi.T @ sampling.phi)[-1].item()
+    assert sampling.norm == pytest.approx(largest)
+
+
+def test_measuring_is_a_matrix_product_per_block() -> None:
+    sampling, x = BlockSampling(0.1), images(2, 2, 3)
+    y = sampling.A(x)
+    for i, j in ((0, 0), (1, 2)):
+        block = x[1, 0, 33 * i : 33 * i + 33, 33 * j : 33 * j + 33].reshape(-1)
+        torch.testing.assert_close(y[1, :, i, j], sampling.phi @ block, atol=1e-12, rtol=0)
+
+
+def test_pixel_shuffle_is_the_plain_block_layout() -> None:
+    sampling = BlockSampling(0.3)
+    y = torch.randn(2, sampling.m, 2, 3, dtype=torch.float64)
+    shuffled = F.pixel_shuffle(F.conv2d(y, sampling.phi.T[:, :, None, None]), 33)
+    torch.testing.assert_close(shuffled, sampling.adjoint(y), atol=1e-12, rtol=0)
+
+
+def test_normal_is_a_projection() -> None:
+    sampling, x = BlockSampling(0.2), images(1, 2, 2)
+    once = sampling.normal(x)
+    torch.testing.assert_close(sampling.normal(once), once, atol=1e-12, rtol=0)
+    assert sampling.norm == pytest.approx(1, abs=1e-12)
+
+
+def test_the_operator_follows_dtype_and_stays_exact_under_autocast() -> None:
+    sampling, x = BlockSampling(0.1), images(1, 1, 1).float()
+    assert sampling.A(x).dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sampling.A(x), sampling.A(x.clone())) and sampling.A(x).dtype == torch.float32
+    assert torch.autograd.gradcheck(BlockSampling(0.5, block=3).normal, images(1, 1, 2, 3).requires_grad_())
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 32, 33), (1, 3, 33, 33), (33, 33), (1, 1, 0, 33), (0, 1, 33, 33)])
+def test_other_sizes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        BlockSampling(0.1).A(torch.zeros(shape))
+
+
+def test_a_foreign_matrix_or_measurement_is_refused() -> None:
+    with pytest.raises(UserError, match="Phi must be m x 1089"):
+        BlockSampling(0.1, phi=np.eye(4))
+    with pytest.raises(ValueError, match="y must be"):
+        BlockSampling(0.1).adjoint(torch.zeros(1, 108, 1, 1))
+
+
+def test_mixed_ratios_in_one_batch_equal_one_at_a_time() -> None:
+    ratios = (0.1, 0.3, 0.5)
+    mixed, x = MixedSampling(ratios, seed=4, batch=4), images(4, 2, 1)
+    mixed.choose(torch.tensor([2, 0, 1, 2]))
+    for i, ratio in enumerate((0.5, 0.1, 0.3, 0.5)):
+        alone = BlockSampling(ratio, seed=4)
+        torch.testing.assert_close(mixed.normal(x)[i : i + 1], alone.normal(x[i : i + 1]), atol=1e-12, rtol=0)
+        assert mixed.ratio[i] == pytest.approx(ratio)
+
+
+def test_a_renewed_matrix_is_used_at_once() -> None:
+    mixed, x = MixedSampling((0.1,), batch=1), images(1, 1, 1)
+    mixed.A(x)
+    other = BlockSampling(0.1, seed=9)
+    mixed.renew(other.phi)
+    torch.testing.assert_close(mixed.A(x), other.A(x))
+
+
+@given(st.integers(1, 80), st.integers(1, 80))
+def test_padding_goes_right_and_down_and_is_undone(height: int, width: int) -> None:
+    image = torch.rand(2, 1, height, width)
+    x, crop = pad(image)
+    assert x.shape[-2:] == (33 * (height // 33 + 1), 33 * (width // 33 + 1))  # also where it was a multiple
+    assert torch.equal(crop(x), image) and x.sum() == pytest.approx(image.sum().item(), rel=1e-4)
