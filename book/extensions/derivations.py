@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 _CHAPTER = re.compile(r"\b[Cc]hapter (\d\d)\b")
+_EXAMPLE = re.compile(r"^(?!\.\.)(\S.*)\n\n(?=    \S)", re.MULTILINE)
 _DERIVED = {"class", "function"}
 _FOREIGN = {"abc", "collections", "matplotlib", "nn", "np", "numpy", "os", "pathlib", "torch", "typing"}
 _FOREIGN |= {"Axes", "Figure"}  # matplotlib's, imported for type checkers only
@@ -50,6 +51,8 @@ def _link(app: Sphinx, what: str, name: str, obj: object, options: object, lines
     chapters = {stem[:2]: f"notebooks/{stem}" for stem in names}
     lines[:] = _PROSE.pop(name, lines)
     text = "\n".join(lines + closing(what, obj, lines))
+    if what == "module":  # what stands indented there is code, and reads better without marks in the source
+        text = _EXAMPLE.sub(r"\1\n\n::\n\n", text)
     lines[:] = linked(text, chapters).split("\n")
 
 
