@@ -73,6 +73,7 @@ def evaluate(
     block_by_block: bool = False,
     out: str | Path | None = None,
     run: str = "",
+    label: str = "images",
     progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Reconstruct every image of a set at every ratio, on luma, and return a row for each.
@@ -87,6 +88,7 @@ def evaluate(
         out: a CSV file that is rewritten after every image; rows that it holds already, of the same commit and weights,
             are not computed again.
         run: the experiment's id, for the rows.
+        label: what the rows call a list of images.
         progress: called with a line of text after every image.
 
     Returns:
@@ -99,7 +101,7 @@ def evaluate(
     method = (blockwise(method) if block_by_block else method).to(where)
     samplings = {ratio: method.sampling(ratio, seed) for ratio in ratios}  # refuses a ratio before any work
     images = datasets.load(dataset) if isinstance(dataset, (str, Path)) else list(dataset)
-    label = Path(dataset).name if isinstance(dataset, (str, Path)) else "images"
+    label = Path(dataset).name if isinstance(dataset, (str, Path)) else label
     stored = read_rows(out) if out is not None and Path(out).exists() else []
     done = {tuple(row[k] for k in _KEY): row for row in stored}
     rows = []

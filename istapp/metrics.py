@@ -10,7 +10,7 @@ from torch import Tensor
 def psnr(estimate: Tensor, reference: Tensor) -> float:
     r"""Return the peak signal-to-noise ratio :math:`-10\log_{10}\mathrm{MSE}` in dB of images in [0, 1].
 
-    The estimate is clipped to [0, 1] but not rounded to 8 bits. Infinite for equal images.
+    The estimate is clipped to [0, 1] but not rounded to 8 bits. Infinite for equal images. Derived in chapter 01.
 
     Raises:
         ValueError: the shapes differ or the images are empty.

@@ -93,6 +93,7 @@ class Blockwise(Method):
     """A method without its cross-block path: every block is reconstructed as an image of its own.
 
     Nothing else changes; it is all the difference between settings (a) and (b) of Table 4.
+    Chapter 04 shows both.
     """
 
     blockwise = True

@@ -3,7 +3,7 @@ r"""FISTA (Beck and Teboulle 2009): ISTA with momentum, the same prior and weigh
 .. math:: x_k = \Psi^\top\mathrm{soft}\bigl(\Psi(z_k - \rho\,\Phi^\top(\Phi z_k - y)), \rho\lambda\bigr), \qquad
           z_{k+1} = x_k + \tfrac{t_k - 1}{t_{k+1}}(x_k - x_{k-1}).
 
-Step 1, 200 iterations, no trainable parameters.
+Step 1, 200 iterations, no trainable parameters. Chapter 02 derives it.
 """
 
 from pathlib import Path

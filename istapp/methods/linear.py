@@ -2,7 +2,8 @@ r"""The best linear estimate: :math:`\hat x = Q y` with :math:`Q = C\Phi^\top(\P
 
 :math:`C` is the second moment of the blocks of the training images, so Q minimises :math:`E\|x - Qy\|^2` over matrices.
 ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem 2018, Eq. 12 there, as a fit to pairs of blocks); here :math:`C` is
-stored once, and Q follows for any sampling matrix. No trainable parameters; block by block.
+stored once, and Q follows for any sampling matrix. No trainable parameters; block by block. Chapter 01
+derives it.
 """
 
 from collections.abc import Iterable
