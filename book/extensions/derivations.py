@@ -33,10 +33,10 @@ def linked(text: str, chapters: dict[str, str]) -> str:
 
 def closing(what: str, obj: object, lines: list[str]) -> list[str]:
     """Return the lines that tell where `obj` is derived; none where its docstring says so or nobody does."""
-    module = inspect.getmodule(obj)
-    if what not in _DERIVED or _CHAPTER.search("\n".join(lines)) or module is None:
+    is_builder = getattr(obj, "__name__", "") == "build"  # a method's entry in the registry, nothing to derive
+    if what not in _DERIVED or is_builder or _CHAPTER.search("\n".join(lines)):
         return []
-    named = _CHAPTER.search(module.__doc__ or "")
+    named = _CHAPTER.search(getattr(inspect.getmodule(obj), "__doc__", None) or "")
     return ["", f"Derived in chapter {named[1]}."] if named else []
 
 
