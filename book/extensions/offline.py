@@ -16,9 +16,6 @@ from sphinx.config import Config
 
 SCRIPT = "tex-svg-full.js"
 
-#: The theme hides what overflows a line of mathematics; with this, a long equation scrolls instead of losing its head.
-STYLE = Path(__file__).with_name("equations.css")
-
 
 def bundled() -> Path | None:
     """The MathJax script of the installed package, or None."""
@@ -26,7 +23,7 @@ def bundled() -> Path | None:
     return Path(spec.origin).parent / "static" / "mathjax" / SCRIPT if spec else None
 
 
-def macros(table: Path) -> dict[str, str]:
+def macros(table: Path) -> dict[str, str | list]:
     r"""MathJax macros from the columns `macro` and `latex` (between dollars); `#1`, `#2` in it are arguments."""
     found = {}
     with table.open(encoding="utf-8", newline="") as lines:
@@ -50,8 +47,6 @@ def configure(app: Sphinx, config: Config) -> None:
 
 def copy(app: Sphinx, error: Exception | None) -> None:
     """Put the script beside the pages once they are written (Jupyter Book would add a source file to each page)."""
-    if error is None:
-        shutil.copy(STYLE, Path(app.outdir) / "_static")
     if error is None and bundled():
         folder = Path(app.outdir) / "_static" / "mathjax"
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +55,6 @@ def copy(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx's entry point."""
-    app.add_css_file(STYLE.name)
     app.connect("config-inited", configure, priority=900)  # after MyST and Jupyter Book
     app.connect("build-finished", copy)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -64,7 +64,8 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> list[str]:
             execution_timeout=CELL_TIMEOUT, progress_bar=False,
         )  # fmt: skip
     except PapermillExecutionError as error:
-        raise BuildError(f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}") from None
+        where = f"the cell that begins with `{error.source.strip().splitlines()[0]}`"
+        raise BuildError(f"{notebook.name}: {error.ename}: {error.evalue} in {where}") from None
     return sorted({keys.label(Path(line)) for line in reads.read_text(encoding="utf-8").splitlines()})
 
 
