@@ -1,7 +1,7 @@
 """One address: write the repository's address wherever it belongs, as often as it changes.
 
 `_config.yml` (repository and Colab buttons), the setup cell and its copy in every chapter, CITATION.cff, and a line of
-badges below the README's title.
+badges below the README's title and its clone command.
 """
 
 import json
@@ -69,5 +69,9 @@ def write_address(url: str) -> str:
     substitute(SETUP, (r'^(ADDRESS = )".*?"', rf'\1"{url}"'))
     write_setup_cells()
     substitute(ROOT / "CITATION.cff", (r"^(title: .*\n)(repository-code: .*\n)?", rf'\1repository-code: "{url}"\n'))
-    substitute(ROOT / "README.md", (r"\A(# .*\n)(\n\[!\[book\].*\n)?", rf"\1\n{badges(url)}\n"))
+    substitute(
+        ROOT / "README.md",
+        (r"\A(# .*\n)(\n\[!\[book\].*\n)?", rf"\1\n{badges(url)}\n"),
+        (r"(?<=^git clone )\S+", url),
+    )
     return f"make address: {url} is written; commit the change"
