@@ -213,7 +213,7 @@ def status(name: str, places: Places) -> str:
 
 
 def queue(places: Places, on_gpu: bool) -> list[Experiment]:
-    """Return the unfinished experiments in order of worth: on a CPU the laptop edition, on a GPU the campaigns first."""
+    """Return the unfinished experiments in order of worth: the laptop edition, on a GPU the campaigns before it."""
     order = (*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP) if on_gpu else LAPTOP
     return [experiment for experiment in order if status(experiment.id, places) != "done"]
 

@@ -1,4 +1,4 @@
-"""Figures in one style: legible in light and dark, safe for colour-blind readers, photographs never resampled in tone."""
+"""Figures in one style: legible in light and dark, safe for colour-blind readers, photographs' tones untouched."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

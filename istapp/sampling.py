@@ -1,8 +1,8 @@
 r"""Block sampling: the operator :math:`\Phi` of compressive sensing, as a strided convolution.
 
-An image is cut into blocks of 33 x 33 pixels, and each block, read row by row as a vector of 1089 numbers, is multiplied
-by the same :math:`m \times 1089` sampling matrix. Written as a convolution with kernel and stride 33 this acts on a whole
-image at once (ISTA-Net++, Eqs. 4 and 5). Chapter 01 derives everything in this file.
+An image is cut into blocks of 33 x 33 pixels, and each block, read row by row as a vector of 1089 numbers, is
+multiplied by the same :math:`m \times 1089` sampling matrix. Written as a convolution with kernel and stride 33 this
+acts on a whole image at once (ISTA-Net++, Eqs. 4 and 5). Chapter 01 derives everything in this file.
 """
 
 import math
@@ -50,8 +50,8 @@ def _orthogonal(seed: int, n: int) -> np.ndarray:
 def sampling_matrix(m: int, seed: int = 0, block: int = BLOCK) -> np.ndarray:
     r"""Return the seeded random :math:`\Phi`, (m, block²) float64 with :math:`\Phi\Phi^\top = I`.
 
-    The rows come from one orthogonal matrix per seed (QR of a Gaussian matrix), so the matrices of all ratios are nested:
-    the first rows of a large one are the small one.
+    The rows come from one orthogonal matrix per seed (QR of a Gaussian matrix), so the matrices of all ratios are
+    nested: the first rows of a large one are the small one.
 
     Raises:
         UserError: `m` is outside 1 ... block².

@@ -1,6 +1,7 @@
-"""Choosing the weight of a classical prior on training images: ``python -m istapp.tuning`` writes data/results/tuning.csv.
+"""Choosing the weight of a classical prior on training images.
 
-The images are the first eight of Train400's validation split; no test set is ever looked at.
+``python -m istapp.tuning`` writes data/results/tuning.csv. The images are the first eight of Train400's validation
+split; no test set is ever looked at.
 """
 
 import sys

@@ -194,7 +194,11 @@ def test_foreign_and_broken_weights_are_refused(tmp_path: Path) -> None:
     text.write_text("hello")
     pickled = tmp_path / "code.pkl"
     torch.save({"a": Path("x")}, pickled)
-    for path, why in ((cut, "not a whole"), (tmp_path / "none.safetensors", "no weights at"), (text, "not a checkpoint")):
+    for path, why in (
+        (cut, "not a whole"),
+        (tmp_path / "none.safetensors", "no weights at"),
+        (text, "not a checkpoint"),
+    ):
         with pytest.raises(UserError, match=why):
             methods.get("ista-net-pp", weights=path)
     with pytest.raises(UserError, match="not a checkpoint of plain tensors"):

@@ -68,7 +68,7 @@ def test_daubechies_filters_are_the_published_ones(moments: int) -> None:
 
 
 def test_the_wavelet_finds_what_pywavelets_finds() -> None:
-    """Its grid starts one sample later; otherwise, up to order and sign of the details, the coefficients are the same."""
+    """Its grid starts one sample later; up to order and sign of the details, the coefficients are the same."""
     x = picture(1, 1, 32, 32)
     ours = Wavelet(4, 1).analysis(torch.roll(x, (1, 1), (-2, -1)))[0, 0]
     averages, details = pywt.dwt2(x[0, 0].numpy(), "db4", "periodization")

@@ -127,7 +127,13 @@ def test_going_on_from_an_iterate_is_the_same_run(problem) -> None:  # noqa: ANN
 
 @pytest.mark.parametrize(
     ("solver", "change"),
-    [(ista, {"step": 2.0}), (fista, {"step": 1.1}), (ista, {"step": 0}), (ista, {"lam": -1}), (ista, {"lam": float("nan")})],
+    [
+        (ista, {"step": 2.0}),
+        (fista, {"step": 1.1}),
+        (ista, {"step": 0}),
+        (ista, {"lam": -1}),
+        (ista, {"lam": float("nan")}),
+    ],
 )
 def test_what_cannot_converge_is_refused(problem, solver, change: dict) -> None:  # noqa: ANN001
     sampling, y, _ = problem

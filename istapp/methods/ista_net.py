@@ -6,10 +6,10 @@ Update, for k = 1 ... K, from the linear estimate :math:`x_0 = Qy`, block by blo
    r_k &= x_{k-1} - \rho_k\,\Phi^\top(\Phi x_{k-1} - y) \\
    x_k &= \tilde H(\mathrm{soft}(H(r_k), \theta_k))
 
-H is two 3 x 3 convolutions (1 to C to C channels) with a ReLU between, H~ the way back, without biases, none shared between
-stages: 171,090 parameters at K = 9 and C = 32. The loss adds 0.01 times the symmetry error
-:math:`\|\tilde H(H(r)) - r\|^2` of every stage. Q is computed from the stored second moment of training blocks (see
-`linear`), not fitted anew for each ratio.
+H is two 3 x 3 convolutions (1 to C to C channels) with a ReLU between, H~ the way back, without biases, none shared
+between stages: 171,090 parameters at K = 9 and C = 32. The loss adds 0.01 times the symmetry error :math:`\|\tilde
+H(H(r)) - r\|^2` of every stage. Q is computed from the stored second moment of training blocks (see `linear`), not
+fitted anew for each ratio.
 """
 
 from pathlib import Path

@@ -6,9 +6,9 @@ Update, for k = 1 ... K, from the linear estimate :math:`x_0 = Qy`, block by blo
    r_k &= x_{k-1} - \rho_k\,\Phi^\top(\Phi x_{k-1} - y) \\
    x_k &= r_k + G(\tilde H(\mathrm{soft}(H(D(r_k)), \theta_k)))
 
-D and G are one 3 x 3 convolution each, H and its near-inverse H~ two with a ReLU between, all without biases, none shared
-between stages: 336,978 parameters at K = 9 and C = 32. Loss and initialisation as in `ista_net`, the symmetry taken on
-:math:`D(r)`.
+D and G are one 3 x 3 convolution each, H and its near-inverse H~ two with a ReLU between, all without biases, none
+shared between stages: 336,978 parameters at K = 9 and C = 32. Loss and initialisation as in `ista_net`, the symmetry
+taken on :math:`D(r)`.
 """
 
 import os

@@ -26,7 +26,7 @@ from istapp.sampling import BlockSampling
 
 
 class ConditionModule(nn.Sequential):
-    r"""From the CS ratio to positive numbers, (B, 1) -> (B, `outputs`): 1-32-32-outputs, ReLU, ReLU, Softplus. Eq. 8."""
+    r"""From CS ratios to positive numbers, (B, 1) -> (B, `outputs`): 1-32-32-outputs, ReLU, ReLU, Softplus (Eq. 8)."""
 
     def __init__(self, outputs: int, width: int = 32) -> None:
         super().__init__(
@@ -79,7 +79,7 @@ class ISTANetPP(Network):
     Args:
         stages: K.
         channels: C.
-        dynamic_step: let the condition module set the step sizes rho (DUS-rho of Table 4); else they are learned numbers.
+        dynamic_step: let the condition module set the step sizes rho (DUS-rho of Table 4), not learned numbers.
         noise_map: feed sigma, set by the condition module, as a second channel (DUS-sigma).
     """
 
@@ -99,7 +99,7 @@ class ISTANetPP(Network):
             self.variant = f"DUS step {'on' if dynamic_step else 'off'}, DUS map {'on' if noise_map else 'off'}"
 
     def conditions(self, ratio: float | Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return step sizes rho and noise levels sigma at a ratio (or (B,) ratios), each (1 or B, K); sigma None if off."""
+        """Return step sizes rho and noise levels sigma at one ratio or (B,), each (1 or B, K); sigma None if off."""
         like = next(self.parameters())
         gamma = torch.as_tensor(ratio, dtype=like.dtype, device=like.device).reshape(-1, 1)
         given = list(self.condition(gamma).split(len(self.stages), 1)) if self.condition else []
@@ -131,7 +131,7 @@ METHOD = ISTANetPP
 
 
 def build(weights: str | Path | None = None) -> ISTANetPP:
-    """Return ISTA-Net++ with the given weights (this project's ``.safetensors`` or the official ``.pkl``) or the shipped.
+    """Return ISTA-Net++ with the given weights (``.safetensors`` or official ``.pkl``) or the shipped ones.
 
     Raises:
         UserError: no weights, or not this network's.

@@ -1,9 +1,8 @@
 r"""The best linear estimate: :math:`\hat x = Q y` with :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`.
 
 :math:`C` is the second moment of the blocks of the training images, so Q minimises :math:`E\|x - Qy\|^2` over matrices.
-ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem 2018, Eq. 12 there, as a fit to pairs of blocks); here :math:`C` is
-stored once, and Q follows for any sampling matrix. No trainable parameters; block by block. Chapter 01
-derives it.
+ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem 2018, Eq. 12 there, as a fit to pairs of blocks); here :math:`C`
+is stored once, and Q follows for any sampling matrix. No trainable parameters; block by block. Chapter 01 derives it.
 """
 
 from collections.abc import Iterable
@@ -57,7 +56,10 @@ def store_second_moment(images: Iterable[Tensor], header: dict[str, Any]) -> Non
 
 @lru_cache(maxsize=8)
 def linear_initialisation(sampling: BlockSampling) -> Tensor:
-    r"""Return :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`, (1089, m) float64; :math:`\Phi Q = I`. Remembered per operator."""
+    r"""Return :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`, (1089, m) float64; :math:`\Phi Q = I`.
+
+    It is remembered for the last few operators.
+    """
     phi, c = sampling.phi, second_moment()
     return torch.linalg.solve(phi @ c @ phi.T, phi @ c).T
 

@@ -1,8 +1,8 @@
-r"""Total variation, the strongest classical prior here: :math:`\min_x \tfrac12\|\Phi x - y\|^2 + \lambda\,\mathrm{TV}(x)`.
+r"""Total variation: :math:`\min_x \tfrac12\|\Phi x - y\|^2 + \lambda\,\mathrm{TV}(x)`.
 
-Isotropic total variation (Rudin, Osher, Fatemi 1992) over the whole image, so it acts across blocks; minimised by FISTA with
-an inexact proximal step of 10 inner iterations. 200 iterations, no trainable parameters; :math:`\lambda` was chosen on
-training images (`data/results/tuning.csv`). Chapter 02 derives it.
+Isotropic total variation (Rudin, Osher, Fatemi 1992) over the whole image, so it acts across blocks; minimised by FISTA
+with an inexact proximal step of 10 inner iterations. 200 iterations, no trainable parameters; :math:`\lambda` was
+chosen on training images (`data/results/tuning.csv`). Chapter 02 derives it.
 """
 
 from pathlib import Path

@@ -12,8 +12,8 @@ from istapp.errors import UserError
 class Patches:
     """Draws square patches from images of any sizes, held as one flat uint8 array on the device.
 
-    An image is drawn uniformly, then a position in it, then one of the eight flips and rotations. Images smaller than the
-    patch are left out.
+    An image is drawn uniformly, then a position in it, then one of the eight flips and rotations. Images smaller than
+    the patch are left out.
     """
 
     def __init__(self, images: Sequence[Image], side: int, device: torch.device) -> None:

@@ -1,7 +1,7 @@
 """Unfinished training on disk: everything that the next step depends on, so that a resumed run is the same run.
 
-A state is one file, or several pieces where it is large: ``NAME.state-STEP-1of2.pt``. A new state is written whole before the
-old one is removed, so there is always one to go on from.
+A state is one file, or several pieces where it is large: ``NAME.state-STEP-1of2.pt``. A new state is written whole
+before the old one is removed, so there is always one to go on from.
 """
 
 import io

@@ -1,0 +1,102 @@
+"""The queue: every run as data, done once, continued anywhere."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from istapp import experiments, methods, weights
+from istapp.__main__ import main
+from istapp.errors import UserError
+from istapp.evaluation import read_rows
+from istapp.experiments import ALL, CAMPAIGN_1, CAMPAIGN_2, LAPTOP, Experiment, Places
+from istapp.training import ours, state
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    """Two experiments of seconds in place of the real ones."""
+    recipe = ours(5 * 4 * 33**2, batch=4, blocks=1)
+    small = Experiment(
+        "ista-net-pp-a", "a test", {"stages": 1, "channels": 2}, recipe, training_set="photos", ratios=(0.1,), tests=()
+    )
+    both = [small, dataclasses.replace(small, id="ista-net-pp-b", seed=2)]
+    monkeypatch.setattr(experiments, "LAPTOP", both)
+    monkeypatch.setattr(experiments, "ALL", {e.id: e for e in both})
+    return both
+
+
+def test_every_run_is_named_once_and_builds_its_network() -> None:
+    runs = [*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP]
+    assert len(ALL) == len(runs) == len({e.id for e in runs})
+    for e in runs:
+        assert e.id.startswith(e.method + "-") and e.network().config == e.config
+        assert e.recipe.pixels > 0 and e.minutes > 0 and set(e.training_set.split("+")) <= {"Train400", "T91"}
+        assert not {"Train400", "T91"} & set(e.tests)  # training images are no test
+
+
+def test_the_runs_that_are_compared_saw_equal_pixels() -> None:
+    groups = [
+        [e for e in LAPTOP if "table4" in e.id or "fig4" in e.id],
+        [e for e in CAMPAIGN_1 if e.id != "ista-net-pp-main"],
+        [e for e in CAMPAIGN_2 if "fig4" in e.id],
+    ]
+    for group in groups:
+        assert len(group) > 3 and len({e.recipe.pixels for e in group}) == 1
+    assert len([e for e in LAPTOP if "table4" in e.id or "fig4" in e.id]) <= 9
+
+
+def test_the_main_model_comes_first_on_a_gpu_and_the_laptop_on_a_cpu(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+    monkeypatch.setattr(experiments.paths, "WEIGHTS", tmp_path)
+    places = Places.in_folder(tmp_path)
+    assert experiments.queue(places, on_gpu=True)[0].id == "ista-net-pp-main"
+    assert experiments.queue(places, on_gpu=False)[0].id == "ista-net-pp-laptop"
+
+
+def test_a_run_leaves_weights_curve_and_header(tiny: list[Experiment], tmp_path: Path) -> None:
+    places, said = Places.in_folder(tmp_path), []
+    assert experiments.status("ista-net-pp-a", places) == "waiting"
+    assert not experiments.run(tiny[0], 0, places=places, say=said.append, quiet=True)
+    assert experiments.status("ista-net-pp-a", places) == "unfinished" and "goes on from here" in said[-1]
+    assert experiments.run(tiny[0], places=places, say=said.append, quiet=True)
+    assert experiments.status("ista-net-pp-a", places) == "done" and not state.exists(tmp_path / "ista-net-pp-a")
+    header = weights.header(tmp_path / "ista-net-pp-a.safetensors")
+    assert header["steps"] == 5 and header["training_set"] == "photos" and header["run"] == "ista-net-pp-a"
+    assert (tmp_path / "ista-net-pp-a.curve.csv").read_text().startswith("step,pixels,minutes,loss,rate,psnr_10")
+    assert methods.get("ista-net-pp", weights=tmp_path / "ista-net-pp-a.safetensors").parameter_count > 0
+
+
+def test_rows_are_taken_on_the_sets_at_hand(tiny: list[Experiment], tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+    monkeypatch.setenv("ISTAPP_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
+    said: list[str] = []
+    experiment = dataclasses.replace(tiny[0], tests=("Set11", "photos"))
+    assert experiments.run(experiment, places=Places.in_folder(tmp_path), say=said.append, quiet=True)
+    rows = read_rows(tmp_path / "ista-net-pp-a.csv")
+    assert {row["dataset"] for row in rows} == {"photos"} and {row["run"] for row in rows} == {"ista-net-pp-a"}
+    assert any("no rows on Set11" in line for line in said)
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_the_queue_is_worked_off(tiny: list[Experiment], tmp_path: Path, together: int, monkeypatch) -> None:  # noqa: ANN001
+    if together == 2:  # the processes know only the real experiments: show that a failure is told
+        with pytest.raises(UserError, match="these runs failed"):
+            experiments.work_off(1, places=Places.in_folder(tmp_path), together=2, say=lambda _: None)
+        return
+    places = Places.in_folder(tmp_path)
+    done = experiments.work_off(5, places=places, say=lambda _: None)
+    assert done == ["ista-net-pp-a", "ista-net-pp-b"]
+    assert experiments.work_off(5, places=places, say=lambda _: None) == []
+
+
+def test_a_run_from_the_command_line_stops_in_time(tiny: list[Experiment], tmp_path: Path, capsys) -> None:  # noqa: ANN001
+    assert main(["train", "ista-net-pp-a", "--minutes", "0", "--out", str(tmp_path)]) == 0
+    assert "goes on from here" in capsys.readouterr().out
+    assert main(["train", "--queue", "--minutes", "5", "--out", str(tmp_path)]) == 0
+    assert "2 experiments done" in capsys.readouterr().out
+
+
+def test_the_benchmark_measures_both_loops_in_one_run(capsys) -> None:  # noqa: ANN001
+    assert main(["benchmark", "--training", "--stages", "1", "--channels", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "plain float32 loop" in out and "this trainer" in out and "ratio" in out
