@@ -16,7 +16,7 @@ from istapp.sampling import BlockSampling
 from istapp.solvers import fista
 
 #: The weight of the prior: the best mean over ratios on training images.
-LAMBDA = 0.004
+LAMBDA = 0.001
 
 
 class TotalVariation(Method):
