@@ -55,6 +55,9 @@ def main() -> int:
     except BuildError as error:
         print(f"{error}\nmake {given.command}: FAILED", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"make {given.command}: stopped; finished chapters are kept", file=sys.stderr)
+        return 130
     print(last)
     return 0
 
