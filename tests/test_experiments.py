@@ -30,7 +30,7 @@ def test_every_run_is_named_once_and_builds_its_network() -> None:
     runs = [*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP]
     assert len(ALL) == len(runs) == len({e.id for e in runs})
     for e in runs:
-        assert e.id.startswith(e.method + "-") and e.network().config == e.config
+        assert e.id.startswith(e.method + "-") and e.network().config | e.config == e.network().config
         assert e.recipe.pixels > 0 and e.minutes > 0 and set(e.training_set.split("+")) <= {"Train400", "T91"}
         assert not {"Train400", "T91"} & set(e.tests)  # training images are no test
 

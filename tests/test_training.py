@@ -1,5 +1,6 @@
 """Training: patches, recipes, and runs that can be stopped, killed, continued and dealt out."""
 
+import multiprocessing
 import os
 import random
 import signal
@@ -67,11 +68,7 @@ def test_patches_come_from_images_of_any_size_but_not_from_too_small_ones() -> N
 
 @given(st.integers(1, 400))
 def test_nothing_is_lost_between_training_and_validation(count: int) -> None:
-    images = [
-        Image(str(i), torch.full((1, 2), i % 256, dtype=torch.uint8) + torch.tensor([0, i // 256]))
-        for i in range(count)
-    ]
-    images = [Image(image.name, image.pixels.to(torch.uint8)) for image in images]
+    images = [Image(str(i), torch.tensor([[i % 256, i // 256]], dtype=torch.uint8)) for i in range(count)]
     training, validation = split(images)
     if count >= 20:
         assert len(validation) == count // 20
@@ -115,8 +112,8 @@ def test_warm_up_rises_and_the_cosine_falls_to_a_hundredth() -> None:
 def test_training_improves_every_network() -> None:
     for network, ratios in ((ISTANetPP(2, 6), (0.1, 0.5)), (ISTANetPlus(2, 6, 0.3), (0.3,))):
         torch.manual_seed(0)
-        recipe = ours(150 * 4 * 33**2, batch=4, blocks=1, rate=2e-3, average=0.9)
-        result = train(Run(network, pictures(), recipe, ratios, quiet=True, validate_every=30))
+        recipe = ours(60 * 4 * 33**2, batch=4, blocks=1, rate=2e-3, average=0.9)
+        result = train(Run(network, pictures(), recipe, ratios, quiet=True, validate_every=20))
         means = [sum(v for k, v in row.items() if k.startswith("psnr")) for row in result.curve]
         assert result.done and means[-1] > means[0] and result.curve[-1]["loss"] < result.curve[0]["loss"]
 
@@ -137,38 +134,31 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(recipe: Recipe, tmp_
     assert [{k: v for k, v in row.items() if k != "minutes"} for row in result.curve] == timeless
 
 
-KILLED = """
-import sys, torch
-sys.path.insert(0, sys.argv[2])
-from pathlib import Path
-from test_training import a_run
-from istapp.training import ours, train
-torch.set_num_threads(1)
-train(a_run(Path(sys.argv[1]), ours(400 * 4 * 33**2, batch=4, blocks=1), validate_every=100))
-"""
+def train_slowly(keep: Path) -> None:
+    """What the process to be killed does."""
+    torch.set_num_threads(1)
+    train(a_run(keep, ours(400 * 4 * 33**2, batch=4, blocks=1), validate_every=100))
 
 
 def test_killed_at_ten_random_moments_and_continued(tmp_path: Path) -> None:
-    keep = tmp_path / "run"
-    recipe = ours(400 * 4 * 33**2, batch=4, blocks=1)
-    chance = random.Random(0)
+    keep, chance = tmp_path / "run", random.Random(0)
+    processes = multiprocessing.get_context("forkserver")  # imports torch once for all ten
+    processes.set_forkserver_preload(["istapp.training"])
     for _ in range(10):
-        command = [sys.executable, "-c", KILLED, str(keep), str(Path(__file__).parent)]
-        process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
-        before = sorted(keep.parent.glob("run.state-*"))
-        deadline = time.monotonic() + 60  # wait for it to take some steps, then kill in the midst
-        while time.monotonic() < deadline and process.poll() is None:
-            if sorted(keep.parent.glob("run.state-*")) != before:
-                break
-            time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    result = train(a_run(keep, recipe, validate_every=100))
-    torch_threads = torch.get_num_threads()
-    assert result.done and result.step == 400 and torch_threads >= 1
+        before = sorted(tmp_path.glob("run.state-*"))
+        process = processes.Process(target=train_slowly, args=(keep,))
+        process.start()
+        deadline = time.monotonic() + 120
+        while process.is_alive() and sorted(tmp_path.glob("run.state-*")) == before and time.monotonic() < deadline:
+            time.sleep(0.005)  # until it has taken up the run
+        time.sleep(chance.uniform(0, 0.1))
+        process.kill()
+        process.join()
+    recipe = ours(400 * 4 * 33**2, batch=4, blocks=1)
+    result = train(a_run(keep, recipe, validate_every=100, checkpoint_seconds=60))
+    assert result.done and result.step == 400
     assert same(result.weights, train(a_run(None, recipe, validate_every=100)).weights)
-    assert len(list(keep.parent.glob("run.state-*"))) == 1  # and what the kills left behind is swept up
+    assert len(list(tmp_path.glob("run.state-*"))) == 1  # what the kills left behind is swept up
 
 
 def test_ctrl_c_stops_after_the_step_and_keeps_it(tmp_path: Path) -> None:
