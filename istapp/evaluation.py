@@ -23,7 +23,7 @@ from istapp.sampling import BlockSampling, pad
 COLUMNS = (
     "method", "dataset", "image", "ratio", "seed", "psnr", "ssim", "seconds", "run", "variant", "provenance"
 )  # fmt: skip
-_KEY = ("method", "dataset", "image", "ratio", "seed", "run", "variant", "provenance")
+_KEY = ("method", "dataset", "image", "ratio", "seed", "run", "variant")
 
 
 def device(name: str = "cpu") -> torch.device:
@@ -85,8 +85,8 @@ def evaluate(
         seed: of the sampling matrices.
         device_name: ``cpu`` or ``cuda``.
         block_by_block: take the cross-block path away.
-        out: a CSV file that is rewritten after every image; rows that it holds already, of the same commit and weights,
-            are not computed again.
+        out: a CSV file that is rewritten after every image; rows that it holds already are not computed again if they
+            are of the same commit and weights, and replaced if not.
         run: the experiment's id, for the rows.
         label: what the rows call a list of images.
         progress: called with a line of text after every image.
@@ -113,7 +113,7 @@ def evaluate(
                 "provenance": " ".join(filter(None, [commit(), method.weights])),
             }  # fmt: skip
             key = tuple(row[k] for k in _KEY)
-            if key not in done:
+            if done.get(key, {}).get("provenance") != row["provenance"]:
                 done[key] = row | _measure(method, image, sampling, where)
                 _store(out, done)
             rows.append(done[key])

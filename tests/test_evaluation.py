@@ -53,6 +53,15 @@ def test_rows_are_written_image_by_image_and_not_computed_twice(tmp_path: Path) 
         assert next(csv.reader(file)) == list(COLUMNS)
 
 
+def test_rows_of_another_commit_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "rows.csv"
+    for commit in ("old", "old", "new"):
+        monkeypatch.setattr("istapp.evaluation.commit", lambda commit=commit: commit)
+        Counting.calls = 0
+        evaluate(Counting(), crops(), [0.1], out=out)
+    assert Counting.calls == 2 and [row["provenance"] for row in read_rows(out)] == ["new", "new"]
+
+
 def test_blockwise_and_seed_are_rows_of_their_own(tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     evaluate(Counting(), crops(1), [0.1], out=out)
