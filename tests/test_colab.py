@@ -30,15 +30,15 @@ def frozen() -> dict[str, str]:
 
 def with_dependencies(names: list[str]) -> set[str]:
     """The packages `names` and all they need, as far as they are installed here."""
-    found, todo = set(), [canonicalize_name(name) for name in names]
-    while todo:
-        name = todo.pop()
+    found, waiting = set(), [canonicalize_name(name) for name in names]
+    while waiting:
+        name = waiting.pop()
         try:
             needed = [Requirement(line) for line in metadata.requires(name) or []] if name not in found else []
         except metadata.PackageNotFoundError:
             continue
         found.add(name)
-        todo += [canonicalize_name(r.name) for r in needed if not r.marker or r.marker.evaluate({"extra": ""})]
+        waiting += [canonicalize_name(r.name) for r in needed if not r.marker or r.marker.evaluate({"extra": ""})]
     return found
 
 

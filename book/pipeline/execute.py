@@ -97,14 +97,14 @@ def execute_changed(parameters: dict[str, str]) -> None:
     Raises:
         BuildError: after all others ran, naming each chapter that failed.
     """
-    todo = {notebook: why for notebook in chapters() if (why := stale(notebook, parameters))}
-    print(f"{len(chapters()) - len(todo)} of {len(chapters())} chapters are up to date", flush=True)
-    for notebook, why in todo.items():
+    outdated = {notebook: why for notebook in chapters() if (why := stale(notebook, parameters))}
+    print(f"{len(chapters()) - len(outdated)} of {len(chapters())} chapters are up to date", flush=True)
+    for notebook, why in outdated.items():
         print(f"  to execute: {notebook.stem} ({why[0]}{f' and {len(why) - 1} more' if why[1:] else ''})", flush=True)
-    left, failures = [notebook.stem for notebook in todo], []
+    left, failures = [notebook.stem for notebook in outdated], []
     FAILED.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"), quiet) as pool:
-        running = {pool.submit(execute, notebook, parameters): notebook.stem for notebook in todo}
+        running = {pool.submit(execute, notebook, parameters): notebook.stem for notebook in outdated}
         for done in as_completed(running):
             left.remove(running[done])
             try:
