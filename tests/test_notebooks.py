@@ -50,6 +50,12 @@ def test_there_are_chapters():
     assert CHAPTERS
 
 
+def test_table_of_contents_names_every_page_and_no_other():
+    named = set(re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md")]
+    assert named == {path.relative_to(ROOT).with_suffix("").as_posix() for path in pages}
+
+
 @named(NOTEBOOKS)
 def test_runs_in_profile_smoke(path, tmp_path):
     output = tmp_path / path.name
@@ -80,7 +86,7 @@ def test_begins_with_title_setup_and_parameters(path):
     title, *_ = cells(path)
     setup, parameters, *_ = cells(path, "code")
     assert title["cell_type"] == "markdown" and title["source"].startswith("# ")
-    assert "setup" in setup["tags"] and "hide-input" in setup["tags"]
+    assert "setup" in setup["tags"] and {"hide-input", "remove-input"} & set(setup["tags"])
     assert setup["source"] == (ROOT / "book" / "setup_cell.py").read_text(encoding="utf-8").rstrip("\n")
     assert "parameters" in parameters["tags"] and re.match(r'profile = "laptop"', parameters["source"])
 

@@ -44,9 +44,10 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> list[str]:
     The kernel takes its environment from this process, so some of `os.environ` is set here.
 
     Raises:
-        BuildError: a parameter that the notebook does not declare, or a cell that failed.
+        BuildError: a parameter that the notebook does not declare, or a cell that failed or did not end.
     """
     import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     unknown = parameters.keys() - papermill.inspect_notebook(notebook).keys()
@@ -66,6 +67,8 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> list[str]:
     except PapermillExecutionError as error:
         where = f"the cell that begins with `{error.source.strip().splitlines()[0]}`"
         raise BuildError(f"{notebook.name}: {error.ename}: {error.evalue} in {where}") from None
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise BuildError(f"{notebook.name}: {str(error).strip().splitlines()[0]}") from None
     return sorted({keys.label(Path(line)) for line in reads.read_text(encoding="utf-8").splitlines()})
 
 
