@@ -26,7 +26,10 @@ def required(name: str) -> list[tuple[Path, dict[str, Any]]]:
     """
     found = shipped(name)
     if not found:
-        raise UserError(f"no weights for {name} are shipped yet: name them with --weights FILE (Python: weights=FILE)")
+        raise UserError(
+            f"no weights for {name} are shipped yet: name a file with --weights FILE (Python: weights=FILE), "
+            f"or train them, see `istapp experiments`"
+        )
     return found
 
 
