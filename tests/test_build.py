@@ -84,7 +84,9 @@ def test_page_shows_outputs_minutes_and_local_mathematics(built):
 
 
 def test_key_holds_what_was_read_and_no_more(built):
-    key = json.loads((built / "build" / "executed" / "01_trial.json").read_text())["key"]
+    record = json.loads((built / "build" / "executed" / "01_trial.json").read_text())
+    key = record["key"]
+    assert record["processor_seconds"] > 0
     assert list(key["data"]) == ["data/words.txt"]
     assert list(key["modules"]) == ["istapp/book.py", "istapp/words.py"]
     assert key["parameters"] == {"profile": "laptop"} and len(key["cells"]) == 4

@@ -34,7 +34,8 @@ def merged(notebook: Path) -> dict:
         if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])
     )
     record = json.loads(record_of(notebook).read_text(encoding="utf-8"))
-    minutes = f"{record['seconds'] / 60:.1f}, measured on one core (profile {record['key']['parameters']['profile']})"
+    profile = record["key"]["parameters"]["profile"]
+    minutes = f"{record['processor_seconds'] / 60:.1f}, measured on one core (profile {profile})"
     for cell in page["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = next(outputs)
