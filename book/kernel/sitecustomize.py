@@ -24,7 +24,7 @@ def note(event: str, arguments: tuple) -> None:
     else:
         return
     if isinstance(path, (str, os.PathLike)):
-        path = os.path.abspath(path)
+        path = os.path.realpath(path)
         if path not in noted and os.path.join(path, "").startswith(ROOTS):
             noted.add(path)
             os.write(RECORD, f"{path}\n".encode())
