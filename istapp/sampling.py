@@ -78,6 +78,7 @@ class BlockSampling:
         seed: seed of a random matrix, None for a given one.
         kind: ``orthonormal`` (random), or the name of a given matrix.
         phi: the matrix :math:`\Phi`, (m, B²) float64.
+        remembered: what methods computed from the matrix and want to find again.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class BlockSampling:
         self.block, self.m, self.ratio = block, self.phi.shape[0], ratio
         self.seed, self.kind = seed, kind
         self._kernels: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self.remembered: dict[str, Tensor] = {}
 
     def __repr__(self) -> str:
         matrix = f"{self.m} x {self.block**2}"
@@ -172,8 +174,9 @@ class MixedSampling(BlockSampling):
         self.mask.copy_(self._masks[which])
 
     def renew(self, phi: Tensor) -> None:
-        """Replace the matrix by another of the same shape, in place."""
+        """Replace the matrix by another of the same shape, in place, and forget what was computed from the old one."""
         self.phi.copy_(phi)
+        self.remembered.clear()
         for kernel in self._kernels.values():
             kernel.copy_(phi.view_as(kernel))
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from istapp.errors import UserError
+from istapp.methods.linear import linear_initialisation
 from istapp.sampling import BlockSampling, MixedSampling, measurements, pad, sampling_matrix
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
@@ -142,3 +143,11 @@ def test_padding_goes_right_and_down_and_is_undone(height: int, width: int) -> N
     x, crop = pad(image)
     assert x.shape[-2:] == (33 * (height // 33 + 1), 33 * (width // 33 + 1))  # also where it was a multiple
     assert torch.equal(crop(x), image) and x.sum() == pytest.approx(image.sum().item(), rel=1e-4)
+
+
+def test_what_was_computed_from_a_matrix_is_forgotten_with_it() -> None:
+    mixed, other = MixedSampling((0.1,), batch=1), BlockSampling(0.1, seed=9)
+    first = linear_initialisation(mixed)
+    assert linear_initialisation(mixed) is first
+    mixed.renew(other.phi)
+    torch.testing.assert_close(linear_initialisation(mixed), linear_initialisation(other))

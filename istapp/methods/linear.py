@@ -6,7 +6,7 @@ is stored once, and Q follows for any sampling matrix. No trainable parameters; 
 """
 
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,15 @@ def store_second_moment(images: Iterable[Tensor], header: dict[str, Any]) -> Non
     files.save(SECOND_MOMENT, {"upper": fit_second_moment(images)[rows, columns].float()}, header)
 
 
-@lru_cache(maxsize=8)
 def linear_initialisation(sampling: BlockSampling) -> Tensor:
     r"""Return :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`, (1089, m) float64; :math:`\Phi Q = I`.
 
-    It is remembered for the last few operators.
+    It is computed once for each operator.
     """
-    phi, c = sampling.phi, second_moment()
-    return torch.linalg.solve(phi @ c @ phi.T, phi @ c).T
+    if "Q" not in sampling.remembered:
+        phi, c = sampling.phi, second_moment()
+        sampling.remembered["Q"] = torch.linalg.solve(phi @ c @ phi.T, phi @ c).T
+    return sampling.remembered["Q"]
 
 
 def apply_blocks(q: Tensor, y: Tensor) -> Tensor:

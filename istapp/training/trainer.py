@@ -35,6 +35,7 @@ class Run:
         recipe: how.
         ratios: CS ratios in (0, 1].
         seed: of weights, patches and ratios.
+        matrix_seed: of the sampling matrix, or of the first one where the recipe renews it.
         keep: prefix of the files of state and curve, such as ``runs/NAME``; None keeps nothing.
         device: to train on.
         validate_every: steps between validations; 0 makes it 20 in all.
@@ -49,6 +50,7 @@ class Run:
     recipe: Recipe
     ratios: Sequence[float]
     seed: int = 0
+    matrix_seed: int = 0
     keep: Path | None = None
     device: str = "cpu"
     validate_every: int = 0
@@ -62,8 +64,8 @@ class Run:
         """What makes two runs the same run: a state is only ever resumed by its own."""
         return {
             "method": self.network.name, "config": self.network.config, "recipe": asdict(self.recipe),
-            "ratios": list(self.ratios), "seed": self.seed, "images": data_hash(self.images),
-            "precision": self.precision,
+            "ratios": list(self.ratios), "seed": self.seed, "matrix_seed": self.matrix_seed,
+            "images": data_hash(self.images), "precision": self.precision,
         }  # fmt: skip
 
 
@@ -152,7 +154,7 @@ class Trainer:
             self.network.parameters(), lr=self.recipe.rate, weight_decay=self.recipe.weight_decay, fused=True
         )
         self.sampling = MixedSampling(
-            run.ratios, seed=run.seed, batch=self.peers.share(self.recipe.batch), device=self.device
+            run.ratios, seed=run.matrix_seed, batch=self.peers.share(self.recipe.batch), device=self.device
         )
         self.random = torch.Generator(self.device).manual_seed(run.seed)
         self.loss = _compiled(self.network) if run.compiled else self.network.loss
