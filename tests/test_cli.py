@@ -46,7 +46,7 @@ def test_the_top_help_names_every_command(capsys: pytest.CaptureFixture) -> None
 
 
 @pytest.mark.parametrize(
-    ("command", "expected"), [("datasets", "Set11"), ("methods", "760220"), ("experiments", "done")]
+    ("command", "expected"), [("datasets", "Set11"), ("methods", "ista-net-pp"), ("experiments", "done")]
 )
 def test_the_lists(command: str, expected: str, capsys: pytest.CaptureFixture) -> None:
     assert main([command]) == 0
