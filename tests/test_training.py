@@ -21,6 +21,7 @@ from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.training import Recipe, Run, ours, released, split, state, train
 from istapp.training.patches import Patches
+from istapp.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -161,12 +162,20 @@ def test_killed_at_ten_random_moments_and_continued(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("run.state-*"))) == 1  # what the kills left behind is swept up
 
 
-def test_ctrl_c_stops_after_the_step_and_keeps_it(tmp_path: Path) -> None:
-    run = a_run(tmp_path / "run", ours(10**9, batch=4, blocks=1), checkpoint_seconds=1e9)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    signal.setitimer(signal.ITIMER_REAL, 1.0)
-    result = train(run)
-    assert not result.done and result.step > 0 and state.exists(tmp_path / "run")
+def test_ctrl_c_stops_after_the_step_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_step = Trainer.one_step
+
+    def third_is_interrupted(trainer: Trainer) -> float:
+        if trainer.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return one_step(trainer)
+
+    monkeypatch.setattr(Trainer, "one_step", third_is_interrupted)
+    result = train(a_run(tmp_path / "run", checkpoint_seconds=1e9))
+    assert not result.done and result.step == 3 and state.exists(tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C is Python's own again
+    monkeypatch.undo()
+    assert same(train(a_run(tmp_path / "run")).weights, train(a_run()).weights)
 
 
 def test_a_damaged_or_foreign_state_is_refused(tmp_path: Path) -> None:
