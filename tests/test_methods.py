@@ -126,6 +126,12 @@ def test_the_stored_second_moment_is_that_of_train400(data_dir: Path) -> None:
     assert torch.equal(stored, stored.T) and torch.linalg.eigvalsh(stored)[0] > 0
 
 
+@pytest.mark.verify
+def test_the_second_moment_refitted_is_the_stored_one(data_dir: Path) -> None:
+    refitted = fit_second_moment(image.luma() for image in datasets.load("Train400"))
+    torch.testing.assert_close(refitted, second_moment(), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("name", ["ista", "fista", "tv"])
 def test_classical_methods_beat_back_projection_and_ignore_the_order_of_a_batch(name: str) -> None:
     image = datasets.photo("camera").luma()[..., 150:249, 200:299]

@@ -119,12 +119,7 @@ class ISTANetPP(Network):
 
     def forward(self, y: Tensor, sampling: BlockSampling) -> Tensor:
         """Reconstruct (B, m, h, w) measurements to (B, 1, 33h, 33w) images."""
-        rho, sigma = self.conditions(sampling.ratio)
-        x = x0 = sampling.adjoint(y)
-        for k, proximal_mapping in enumerate(self.stages):
-            r = gradient_descent(x, x0, rho[:, k], sampling)
-            x = proximal_mapping(r, None if sigma is None else sigma[:, k])
-        return x
+        return self.trace(y, sampling)[-1][1]
 
 
 METHOD = ISTANetPP

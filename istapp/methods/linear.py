@@ -49,7 +49,10 @@ def fit_second_moment(images: Iterable[Tensor], stride: int = 7) -> Tensor:
 
 
 def store_second_moment(images: Iterable[Tensor], header: dict[str, Any]) -> None:
-    """Fit the second moment to training images and keep its upper triangle, float32, in `data/weights`."""
+    """Fit the second moment to training images and keep its upper triangle, float32, in `data/weights`.
+
+    The stored one was fitted to all of Train400, which `make verify` repeats.
+    """
     rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
     files.save(SECOND_MOMENT, {"upper": fit_second_moment(images)[rows, columns].float()}, header)
 
