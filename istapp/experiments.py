@@ -23,11 +23,8 @@ import torch
 from istapp import datasets, paths, weights
 from istapp.errors import UserError, nearest
 from istapp.evaluation import device, evaluate
-from istapp.methods import get
+from istapp.methods import class_of, get
 from istapp.methods.base import Network
-from istapp.methods.ista_net import ISTANet
-from istapp.methods.ista_net_plus import ISTANetPlus
-from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.provenance import stamp, tensors_hash
 from istapp.training import Recipe, Run, ours, released, train
 from istapp.training import state as states
@@ -37,9 +34,6 @@ FIVE = (0.1, 0.2, 0.3, 0.4, 0.5)
 #: Steps between fresh random matrices. A network that only ever saw one matrix comes to rely on it: chapter 06 measures
 #: what the laptop network loses at 10 % with any other.
 RENEW = 50
-
-#: The networks that the trainer knows, by method.
-NETWORKS: dict[str, type[Network]] = {"ista-net": ISTANet, "ista-net-plus": ISTANetPlus, "ista-net-pp": ISTANetPP}
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class Experiment:
     def network(self) -> Network:
         """Build the untrained network from the experiment's seed."""
         torch.manual_seed(self.seed)
-        return NETWORKS[self.method](**self.config)
+        return class_of(self.method)(**self.config)  # type: ignore[return-value,call-arg]
 
     def images(self) -> list[datasets.Image]:
         """Load the training images.

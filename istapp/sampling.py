@@ -61,6 +61,20 @@ def sampling_matrix(m: int, seed: int = 0, block: int = BLOCK) -> np.ndarray:
     return _orthogonal(seed, block**2)[:m].copy()
 
 
+def gaussian_sampling(ratio: float, seed: int = 0, block: int = 16) -> "BlockSampling":
+    r"""Return the operator of DPA-Net and MAC-Net: small blocks, and a matrix that is not made orthonormal.
+
+    :math:`\Phi` is (m, block²) with independent entries of standard deviation 1/m and
+    :math:`m = \lceil\gamma B^2\rceil`, which at 16 x 16 pixels and 10 % is 10.16 % in truth.
+
+    Raises:
+        UserError: the ratio is outside (0, 1].
+    """
+    m = measurements(ratio, block)
+    phi = np.random.Generator(np.random.PCG64(seed)).standard_normal((m, block**2)) / m
+    return BlockSampling(ratio, seed, block, phi, kind="gaussian")
+
+
 def _exactly(x: Tensor) -> torch.autocast:
     """Keep the operator in its input's precision where a network around it computes in bfloat16."""
     return torch.autocast(x.device.type, enabled=False)
@@ -76,7 +90,7 @@ class BlockSampling:
         m: measurements per block.
         ratio: nominal CS ratio :math:`\gamma` in (0, 1], the condition that a network sees.
         seed: seed of a random matrix, None for a given one.
-        kind: ``orthonormal`` (random), or the name of a given matrix.
+        kind: ``orthonormal`` (random), ``gaussian`` (random, see `gaussian_sampling`), or the name of a given matrix.
         phi: the matrix :math:`\Phi`, (m, B²) float64.
         remembered: what methods computed from the matrix and want to find again.
     """

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 
 from istapp.errors import UserError, nearest
-from istapp.methods.base import Blockwise, Method, Network, PerRatio, blockwise
+from istapp.methods.base import Blockwise, Method, Network, PerRatio, Tied, blockwise
 
-__all__ = ["Blockwise", "Description", "Method", "Network", "PerRatio", "blockwise", "describe", "get", "names"]
+__all__ = [
+    "Blockwise", "Description", "Method", "Network", "PerRatio", "Tied",
+    "blockwise", "class_of", "describe", "get", "names",
+]  # fmt: skip
 
 _NOT_METHODS = {"base", "found"}
 
@@ -33,9 +37,22 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
     Raises:
         UserError: an unknown name, no weights, or weights of another network.
     """
+    return _module(name).build(weights=weights, **options)
+
+
+def class_of(name: str) -> type[Method]:
+    """Return the class behind a method's name, for instance to train it from the start.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    return _module(name).METHOD
+
+
+def _module(name: str) -> ModuleType:
     if name not in names():
         raise UserError(f"no method '{name}'{nearest(name, names())}; known: {', '.join(names())}")
-    return import_module(f"istapp.methods.{name.replace('-', '_')}").build(weights=weights, **options)
+    return import_module(f"istapp.methods.{name.replace('-', '_')}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ class Description:
 
 def describe(name: str) -> Description:
     """Return what is known of a method without running it; a network without weights has its published size."""
-    module = import_module(f"istapp.methods.{name.replace('-', '_')}")
+    module = _module(name)
     try:
         method = module.build()
     except UserError:

@@ -1,13 +1,14 @@
 """What every method is: measurements and operator in, image out."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from istapp.errors import UserError
-from istapp.sampling import BlockSampling
+from istapp.sampling import BlockSampling, MixedSampling
 
 
 class Method:
@@ -56,9 +57,15 @@ class Method:
 
 
 class Network(nn.Module, Method):
-    """A trainable method: ``forward(y, sampling)`` and ``loss(x, sampling)``, which is all a trainer knows."""
+    """A trainable method: ``forward(y, sampling)`` and ``loss(x, sampling)``, which is all a trainer knows.
+
+    Attributes:
+        config: the arguments that build it again, for headers.
+        block_alone: its authors run it on every block alone, so that is how `found.build` returns it.
+    """
 
     kind = "network"
+    block_alone: bool = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +75,12 @@ class Network(nn.Module, Method):
     def parameter_count(self) -> int:  # type: ignore[override]
         """Trainable numbers in the network."""
         return sum(p.numel() for p in self.parameters())
+
+    def operator(
+        self, ratios: Sequence[float], seed: int = 0, batch: int = 1, device: str | torch.device = "cpu"
+    ) -> BlockSampling:
+        """Return what a trainer measures a batch of patches with: any of `ratios` for each of them."""
+        return MixedSampling(ratios, seed, batch, device)
 
     def loss(self, x: Tensor, sampling: BlockSampling) -> Tensor:
         """Return the mean squared error of reconstructing (B, 1, H, W) images from their measurements, a scalar."""
@@ -87,6 +100,50 @@ class Network(nn.Module, Method):
         self.load_state_dict(tensors)
         self.weights = source
         return self.eval().requires_grad_(False)
+
+
+class Tied(Network):
+    """A network whose first layer learned one sampling matrix: it serves that one and refuses any other.
+
+    Its config holds ``ratio`` and ``matrix_seed``; a subclass with another kind of matrix overrides `draw`.
+    """
+
+    def draw(self, ratio: float, seed: int) -> BlockSampling:
+        """Return the operator of that seed, of the network's kind."""
+        return BlockSampling(ratio, seed)
+
+    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
+        """Return the operator that the network was trained with.
+
+        Raises:
+            UserError: another ratio or another seed is asked for.
+        """
+        self.check_ratio(ratio)
+        own = self.config["matrix_seed"]
+        if seed != own:
+            raise UserError(f"{self.name} works only with the matrix it was trained for: seed {own}, not {seed}")
+        return self.draw(ratio, seed)
+
+    def operator(
+        self, ratios: Sequence[float], seed: int = 0, batch: int = 1, device: str | torch.device = "cpu"
+    ) -> BlockSampling:
+        """Return the one operator that the network will ever see, at its one ratio."""
+        (ratio,) = ratios
+        return self.sampling(ratio, seed)
+
+    def check_matrix(self, sampling: BlockSampling) -> None:
+        """Raise UserError unless `sampling` is the network's own operator."""
+        for what in ("kind", "block", "m", "seed"):
+            theirs, ours = getattr(sampling, what), getattr(self._own, what)
+            if theirs != ours:
+                raise UserError(
+                    f"{self.name} works only with the matrix it was trained for: {what} {ours}, not {theirs}; "
+                    f"take the operator that its method sampling({self.config['ratio']:g}, {self._own.seed}) returns"
+                )
+
+    @cached_property
+    def _own(self) -> BlockSampling:
+        return self.draw(self.config["ratio"], self.config["matrix_seed"])
 
 
 class Blockwise(Method):

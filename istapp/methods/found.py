@@ -1,10 +1,11 @@
-"""Finding a network's weights: a file that was named, or the ones shipped in `data/weights`."""
+"""Building a network with its weights: a file that was named, or the ones shipped in `data/weights`."""
 
 from pathlib import Path
 from typing import Any
 
 from istapp import paths, weights
 from istapp.errors import UserError
+from istapp.methods.base import Blockwise, Method, Network, PerRatio
 
 
 def shipped(name: str) -> list[tuple[Path, dict[str, Any]]]:
@@ -31,6 +32,40 @@ def required(name: str) -> list[tuple[Path, dict[str, Any]]]:
             f"or train them, see `istapp experiments`"
         )
     return found
+
+
+def filled(network: type[Network], path: Path) -> Method:
+    """Return the network with this project's weights, block by block where its authors run it so.
+
+    Raises:
+        UserError: the weights are another method's, or do not fit.
+    """
+    header, tensors = weights.load(path)
+    if header.get("method") != network.name:
+        raise UserError(f"{path} holds weights of {header.get('method')}, not of {network.name}")
+    method = network(**header["config"]).fill(tensors, path.name)
+    return Blockwise(method, published=True) if network.block_alone else method
+
+
+def build(network: type[Network], path: str | Path | None = None) -> Method:
+    """Return the network with the weights in `path`, or the largest shipped ones.
+
+    Raises:
+        UserError: no weights, or another network's.
+    """
+    return filled(network, Path(path) if path is not None else required(network.name)[0][0])
+
+
+def build_per_ratio(network: type[Network], path: str | Path | None = None) -> Method:
+    """Return the network with the weights in `path`, or as one method the largest shipped ones of every ratio.
+
+    Raises:
+        UserError: no weights, or another network's.
+    """
+    if path is not None:
+        return filled(network, Path(path))
+    largest_last = {header["config"]["ratio"]: file for file, header in required(network.name)[::-1]}
+    return PerRatio([filled(network, file) for file in largest_last.values()])
 
 
 def no_weights(name: str, given: object) -> None:

@@ -18,10 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp import weights as files
-from istapp.errors import UserError
 from istapp.methods import found
-from istapp.methods.base import Blockwise, Method, Network, PerRatio
+from istapp.methods.base import Method, Network
 from istapp.methods.linear import apply_blocks, linear_initialisation
 from istapp.priors import soft
 from istapp.sampling import BlockSampling
@@ -68,6 +66,7 @@ class ISTANet(Network):
     """ISTA-Net with K `stages` of C `channels`, for one ratio (None: whatever it is given)."""
 
     name = "ista-net"
+    block_alone = True
     stage: type[nn.Module] = Stage
 
     def __init__(self, stages: int = 9, channels: int = 32, ratio: float | None = None) -> None:
@@ -103,28 +102,6 @@ class ISTANet(Network):
         return (images[-1] - x).square().mean() + 0.01 * symmetry
 
 
-def filled(network: type[ISTANet], path: Path) -> Blockwise:
-    """Return the network with this project's weights, block by block as published.
-
-    Raises:
-        UserError: the weights are another method's.
-    """
-    header, tensors = files.load(path)
-    if header.get("method") != network.name:
-        raise UserError(f"{path} holds weights of {header.get('method')}, not of {network.name}")
-    return Blockwise(network(**header["config"]).fill(tensors, path.name), published=True)
-
-
-def all_shipped(network: type[ISTANet]) -> PerRatio:
-    """Return the shipped networks of all ratios as one method.
-
-    Raises:
-        UserError: none is shipped.
-    """
-    largest_first = {header["config"]["ratio"]: path for path, header in found.required(network.name)[::-1]}
-    return PerRatio([filled(network, path) for path in largest_first.values()])
-
-
 METHOD = ISTANet
 
 
@@ -134,4 +111,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return all_shipped(ISTANet) if weights is None else filled(ISTANet, Path(weights))
+    return found.build_per_ratio(ISTANet, weights)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from istapp import weights as files
 from istapp.errors import UserError
-from istapp.methods import ista_net
+from istapp.methods import found, ista_net
 from istapp.methods.base import Blockwise, Method
-from istapp.methods.ista_net import ISTANet, Transform, all_shipped, filled
+from istapp.methods.ista_net import ISTANet, Transform
 from istapp.priors import soft
 from istapp.sampling import BlockSampling, measurements
 
@@ -77,10 +77,9 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, not this network's, or an official file without its matrices.
     """
-    if weights is None:
-        return all_shipped(ISTANetPlus)
-    path = Path(weights)
-    return _official(path) if path.suffix == ".pkl" else filled(ISTANetPlus, path)
+    if weights is not None and Path(weights).suffix == ".pkl":
+        return _official(Path(weights))
+    return found.build_per_ratio(ISTANetPlus, weights)
 
 
 #: The official file's names for the parts of a stage, beside ours.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from istapp import weights as files
 from istapp.errors import UserError
 from istapp.methods import found
-from istapp.methods.base import Network
+from istapp.methods.base import Method, Network
 from istapp.sampling import BlockSampling
 
 
@@ -125,19 +125,15 @@ class ISTANetPP(Network):
 METHOD = ISTANetPP
 
 
-def build(weights: str | Path | None = None) -> ISTANetPP:
+def build(weights: str | Path | None = None) -> Method:
     """Return ISTA-Net++ with the given weights (``.safetensors`` or official ``.pkl``) or the shipped ones.
 
     Raises:
         UserError: no weights, or not this network's.
     """
-    path = Path(weights) if weights is not None else found.required("ista-net-pp")[0][0]
-    if path.suffix == ".pkl":
-        return _official(path)
-    header, tensors = files.load(path)
-    if header.get("method") != "ista-net-pp":
-        raise UserError(f"{path} holds weights of {header.get('method')}, not of ista-net-pp")
-    return ISTANetPP(**header["config"]).fill(tensors, path.name)
+    if weights is not None and Path(weights).suffix == ".pkl":
+        return _official(Path(weights))
+    return found.build(ISTANetPP, weights)
 
 
 #: The official file's names for the parts of a stage and of the condition module, beside ours.

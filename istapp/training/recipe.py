@@ -10,7 +10,8 @@ class Recipe:
     Attributes:
         name: for headers and tables.
         pixels: training pixels in all; the number of steps follows.
-        blocks: side of a training patch in blocks of 33 pixels; more than one and the network learns across blocks.
+        blocks: side of a training patch in blocks; more than one and the network learns across blocks.
+        block: side of a block in pixels.
         batch: patches per step.
         rate: peak learning rate of AdamW.
         warm_up: share of the steps over which the rate rises from zero.
@@ -25,6 +26,7 @@ class Recipe:
     name: str
     pixels: float
     blocks: int = 2
+    block: int = 33
     batch: int = 16
     rate: float = 1e-3
     warm_up: float = 0.02
@@ -38,7 +40,7 @@ class Recipe:
     @property
     def patch(self) -> int:
         """Side of a training patch in pixels."""
-        return 33 * self.blocks
+        return self.block * self.blocks
 
     @property
     def pixels_per_step(self) -> int:

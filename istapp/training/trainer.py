@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from istapp.datasets import Image, data_hash
-from istapp.methods.base import Network
+from istapp.methods.base import Network, Tied
 from istapp.metrics import psnr
 from istapp.paths import write_atomically
 from istapp.sampling import BlockSampling, MixedSampling
@@ -112,20 +112,20 @@ def train(run: Run, minutes: float = math.inf) -> Result:
 
 
 def validation_psnr(
-    network: nn.Module, images: Sequence[Image], ratios: Sequence[float], side: int = 99
+    network: Network, images: Sequence[Image], ratios: Sequence[float], side: int = 99, matrix_seed: int = 0
 ) -> list[float]:
-    """Return the mean PSNR in dB at each ratio on the central `side` x `side` pixels of images, matrices of seed 0.
+    """Return the mean PSNR in dB at each ratio on the central `side` x `side` pixels of images.
 
-    Smaller images give the largest square of whole blocks that all have.
+    The square is cut down to whole blocks, and to the largest that all images have.
     """
     device = next(network.parameters()).device
-    side = min(side, *(33 * (n // 33) for image in images for n in image.size))
-    crops = torch.cat([_centre(image.luma(), side) for image in images]).to(device)
     network.eval()
     means = []
     with torch.no_grad():
         for ratio in ratios:
-            sampling = BlockSampling(ratio)
+            sampling = network.sampling(ratio, matrix_seed)
+            whole = min(side, *(n for image in images for n in image.size)) // sampling.block * sampling.block
+            crops = torch.cat([_centre(image.luma(), whole) for image in images]).to(device)
             estimates = network(sampling.A(crops), sampling)
             means.append(sum(map(psnr, estimates, crops)) / len(crops))
     network.train()
@@ -153,9 +153,8 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=self.recipe.rate, weight_decay=self.recipe.weight_decay, fused=True
         )
-        self.sampling = MixedSampling(
-            run.ratios, seed=run.matrix_seed, batch=self.peers.share(self.recipe.batch), device=self.device
-        )
+        share = self.peers.share(self.recipe.batch)
+        self.sampling = self.network.operator(run.ratios, run.matrix_seed, share, self.device)
         self.random = torch.Generator(self.device).manual_seed(run.seed)
         self.loss = _compiled(self.network) if run.compiled else self.network.loss
         self.step, self.seconds, self.curve, self.recent = 0, 0.0, [], []
@@ -169,6 +168,7 @@ class Trainer:
         self.average = {name: tensor.to(self.device) for name, tensor in stored["average"].items()}
         self.optimiser.load_state_dict(stored["optimiser"])
         self.random.set_state(stored["random"])
+        torch.set_rng_state(stored["noise"])
         if stored["phi"] is not None:
             self.sampling.renew(stored["phi"])
         self.step, self.seconds = stored["step"], stored["seconds"]
@@ -181,6 +181,7 @@ class Trainer:
         state.store(keep, self.step, {
             "identity": self.run.identity, "network": self.network.state_dict(), "average": self.average,
             "optimiser": self.optimiser.state_dict(), "random": self.random.get_state(),
+            "noise": torch.get_rng_state(),  # what a loss draws itself, such as the noise of a denoiser
             "phi": self.sampling.phi if self.recipe.renew_matrix else None,
             "step": self.step, "seconds": self.seconds, "curve": self.curve, "recent": self.recent,
         })  # fmt: skip
@@ -233,19 +234,24 @@ class Trainer:
         decay = min(recipe.average, (1 + self.step) / (10 + self.step)) if recipe.average else 0.0
         with torch.no_grad():
             weights = self.network.state_dict()
-            torch._foreach_lerp_([self.average[name] for name in weights], list(weights.values()), 1 - decay)
+            real = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+            torch._foreach_lerp_([self.average[name] for name in real], [weights[name] for name in real], 1 - decay)
+            for name in weights.keys() - set(real):  # counters of batch normalisation
+                self.average[name].copy_(weights[name])
         # Reading the loss waits for the device, so it is done only now and then.
         return loss.item() if self.device.type == "cpu" or self.step % 50 == 0 else math.nan
 
     def _draw(self) -> Tensor:
         """Draw the whole batch, the same on every peer, and return this peer's share of it."""
         recipe, random = self.recipe, self.random
+        mine = self.peers.slice(recipe.batch)
+        if not isinstance(self.sampling, MixedSampling):  # a network of one matrix and one ratio
+            return self.patches.draw(recipe.batch, random)[mine]
         if recipe.renew_matrix and self.step % recipe.renew_matrix == 0:
             self.sampling.renew(_random_rows(self.sampling.m, random))
         x = self.patches.draw(recipe.batch, random)
         draws = recipe.batch if recipe.ratio_per_sample else 1
         which = torch.randint(len(self.run.ratios), (draws,), generator=random, device=self.device)
-        mine = self.peers.slice(recipe.batch)
         self.sampling.choose(which.expand(recipe.batch)[mine])
         return x[mine]
 
@@ -255,7 +261,9 @@ class Trainer:
         network = self.network
         now = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         network.load_state_dict(self.average)
-        values = validation_psnr(network, self.validation, self.run.ratios)
+        # Any matrix is as good as another, but to a network that is tied to one.
+        seed = self.run.matrix_seed if isinstance(network, Tied) else 0
+        values = validation_psnr(network, self.validation, self.run.ratios, matrix_seed=seed)
         network.load_state_dict(now)
         losses = [loss for loss in self.recent if loss == loss]
         self.recent = []

@@ -1,0 +1,182 @@
+"""Reading what was measured: from the rows in `data/results` to means, spreads, paired differences and verdicts.
+
+A number of the book is the mean of rows, one per image, and everything said about it follows from them. Rows of runs
+with the paper's configuration are the ``paper`` edition; smaller networks, which a laptop trains, are the ``laptop``
+edition and never stand in for the paper's silently.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from istapp import paths, registry
+from istapp.evaluation import COLUMNS, read_rows
+from istapp.experiments import ALL, LAPTOP
+
+Row = dict[str, Any]
+
+#: Verdicts on a published number, see `verdict`.
+EXCEEDED, REPRODUCED, NOT_REPRODUCED = "exceeded", "reproduced", "not reproduced"
+NOT_RUN, NOT_MEASURABLE = "not run yet", "not measurable"
+
+#: A difference this small is none, in dB, whatever the spread.
+TOLERANCE = 0.1
+
+
+def load() -> list[Row]:
+    """Return every row in `data/results`, with ratio (percent), psnr (dB), ssim and seconds as numbers.
+
+    Files of curves, tunings and timings have other columns and are left out.
+    """
+    rows: list[Row] = []
+    for path in sorted(paths.RESULTS.glob("*.csv")):
+        with path.open(encoding="utf-8") as file:
+            if file.readline().strip() != ",".join(COLUMNS):
+                continue
+        if path.stem != "tuning":
+            rows += [_numbers(row) for row in read_rows(path)]
+    return rows
+
+
+def _numbers(row: dict[str, str]) -> Row:
+    numeric = {key: float(row[key]) if row[key] else None for key in ("ratio", "psnr", "ssim", "seconds")}
+    return {**row, **numeric}
+
+
+def edition(run: str) -> str:
+    """Return ``laptop`` for a run of the laptop edition, else ``paper`` (also for what needs no training)."""
+    return "laptop" if run in {experiment.id for experiment in LAPTOP} else "paper"
+
+
+def select(rows: Iterable[Row], **equal: Any) -> list[Row]:
+    """Return the rows whose columns have these values, for instance ``dataset="Set11", ratio=10``."""
+    return [row for row in rows if all(row[column] == value for column, value in equal.items())]
+
+
+def by_image(rows: Iterable[Row]) -> dict[str, float]:
+    """Return the PSNR in dB of each image."""
+    return {row["image"]: row["psnr"] for row in rows}
+
+
+def is_whole(rows: Sequence[Row], dataset: str) -> bool:
+    """Tell whether there is one row for every image of a registered set."""
+    names = [entry.file.rpartition(".")[0] for entry in registry.entries(dataset)]
+    return sorted(by_image(rows)) == sorted(names) and len(rows) == len(names)
+
+
+def mean(rows: Sequence[Row]) -> float | None:
+    """Return the mean PSNR in dB over rows, None for none."""
+    return fmean(row["psnr"] for row in rows) if rows else None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Our number for one cell of a table.
+
+    Attributes:
+        psnr: mean over the set's images in dB, sampling matrix of seed 0.
+        spread: standard deviation over sampling matrices and training seeds in dB, None where there was one only.
+        run: the experiment, empty for a method without training.
+        edition: ``paper`` or ``laptop``.
+        rows: what it was computed from, one row per image.
+        whole: whether every image of the set is in it.
+    """
+
+    psnr: float
+    spread: float | None
+    run: str
+    edition: str
+    rows: tuple[Row, ...]
+    whole: bool
+
+
+def cell(
+    rows: Iterable[Row], method: str, dataset: str, ratio: float, run: str | None = None, variant: str = "",
+    wanted: str | None = None,
+) -> Cell | None:  # fmt: skip
+    """Return our number for a method, a set and a CS ratio in (0, 1], or None while there is none.
+
+    Without `run` it is that of the method's main network, the paper edition before the laptop edition; `wanted` names
+    the only edition that counts.
+    """
+    own = [
+        row for row in select(rows, method=method, dataset=dataset, variant=variant)
+        if abs(row["ratio"] - 100 * ratio) < 1e-6
+    ]  # fmt: skip
+    runs = list(dict.fromkeys(row["run"] for row in own)) if run is None else [run]
+    if run is None:
+        runs = [name for name in runs if name not in ALL or ALL[name].main]
+    runs = [name for name in runs if wanted in (None, edition(name))]
+    found = {name: select(own, run=name, seed="0") for name in runs}
+    best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)
+    if best is None:
+        return None
+    first = found[best]
+    return Cell(fmean(r["psnr"] for r in first), spread(own, best), best, edition(best), tuple(first),
+                is_whole(first, dataset))  # fmt: skip
+
+
+def _rank(run: str, rows: Sequence[Row]) -> tuple[bool, int, int]:
+    """Order candidates for a cell: paper edition, then more images, then the later entry of the queue."""
+    place = list(ALL).index(run) if run in ALL else -1
+    return edition(run) == "paper", len(rows), place
+
+
+def spread(rows: Iterable[Row], run: str) -> float | None:
+    """Return the standard deviation in dB of a run's means over sampling matrices, and over its repetitions.
+
+    Repetitions are experiments ``RUN-seedN``. The images are fixed: they are the set, not a sample of anything.
+    """
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row["run"] == run or row["run"].startswith(f"{run}-seed"):
+            groups.setdefault((row["run"], row["seed"]), []).append(row["psnr"])
+    largest = max(map(len, groups.values()), default=0)
+    means = [fmean(values) for values in groups.values() if len(values) == largest]
+    return stdev(means) if len(means) > 1 else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference in dB over the images that two sets of rows share, with its bootstrapped 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    images: int
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def difference(ours: Iterable[Row], theirs: Iterable[Row], draws: int = 10_000) -> Difference:
+    """Return how much better `ours` is than `theirs`, image by image; the draws are seeded.
+
+    Raises:
+        ValueError: they share no image.
+    """
+    a, b = by_image(ours), by_image(theirs)
+    shared = sorted(a.keys() & b.keys())
+    if not shared:
+        raise ValueError("the two sets of rows share no image")
+    d = np.array([a[name] - b[name] for name in shared])
+    chosen = np.random.default_rng(0).integers(len(d), size=(draws, len(d)))
+    low, high = np.quantile(d[chosen].mean(1), [0.025, 0.975])
+    return Difference(float(d.mean()), float(low), float(high), len(d))
+
+
+def verdict(published: float | None, ours: float | None, spread: float | None = None) -> str:
+    """Judge a published number by ours: within 0.1 dB or two standard deviations it is reproduced, above exceeded."""
+    if published is None:
+        return NOT_MEASURABLE
+    if ours is None:
+        return NOT_RUN
+    tolerance = max(TOLERANCE, 2 * (spread or 0))
+    if abs(ours - published) <= tolerance + 1e-9:
+        return REPRODUCED
+    return EXCEEDED if ours > published else NOT_REPRODUCED
