@@ -7,6 +7,7 @@ edition and never stand in for the paper's silently.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -26,19 +27,22 @@ NOT_RUN, NOT_MEASURABLE = "not run yet", "not measurable"
 TOLERANCE = 0.1
 
 
-def load() -> list[Row]:
-    """Return every row in `data/results`, with ratio (percent), psnr (dB), ssim and seconds as numbers.
+def files(folder: Path | None = None) -> list[Path]:
+    """Return the files of result rows in `folder`, by default `data/results`, sorted.
 
-    Files of curves, tunings and timings have other columns and are left out.
+    Files of curves, tunings and timings, and the ledger, are none.
     """
-    rows: list[Row] = []
-    for path in sorted(paths.RESULTS.glob("*.csv")):
+    found = []
+    for path in sorted((folder or paths.RESULTS).glob("*.csv")):
         with path.open(encoding="utf-8") as file:
-            if file.readline().strip() != ",".join(COLUMNS):
-                continue
-        if path.stem != "tuning":
-            rows += [_numbers(row) for row in read_rows(path)]
-    return rows
+            if file.readline().strip() == ",".join(COLUMNS) and path.stem != "tuning":
+                found.append(path)
+    return found
+
+
+def load(folder: Path | None = None) -> list[Row]:
+    """Return every row in `folder`, by default `data/results`: ratio (percent), psnr (dB), ssim, seconds as numbers."""
+    return [_numbers(row) for path in files(folder) for row in read_rows(path)]
 
 
 def _numbers(row: dict[str, str]) -> Row:
@@ -57,14 +61,17 @@ def select(rows: Iterable[Row], **equal: Any) -> list[Row]:
 
 
 def by_image(rows: Iterable[Row]) -> dict[str, float]:
-    """Return the PSNR in dB of each image."""
-    return {row["image"]: row["psnr"] for row in rows}
+    """Return the PSNR in dB of each image, the mean where there are several rows of it (other matrices, other runs)."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["image"], []).append(row["psnr"])
+    return {image: fmean(values) for image, values in found.items()}
 
 
 def is_whole(rows: Sequence[Row], dataset: str) -> bool:
     """Tell whether there is one row for every image of a registered set."""
     names = [entry.file.rpartition(".")[0] for entry in registry.entries(dataset)]
-    return sorted(by_image(rows)) == sorted(names) and len(rows) == len(names)
+    return bool(names) and sorted(row["image"] for row in rows) == sorted(names)
 
 
 def mean(rows: Sequence[Row]) -> float | None:
@@ -77,7 +84,7 @@ class Cell:
     """Our number for one cell of a table.
 
     Attributes:
-        psnr: mean over the set's images in dB, sampling matrix of seed 0.
+        psnr: mean over the set's images in dB, sampling matrix of seed 0 (or the only one that a method serves).
         spread: standard deviation over sampling matrices and training seeds in dB, None where there was one only.
         run: the experiment, empty for a method without training.
         edition: ``paper`` or ``laptop``.
@@ -110,13 +117,20 @@ def cell(
     if run is None:
         runs = [name for name in runs if name not in ALL or ALL[name].main]
     runs = [name for name in runs if wanted in (None, edition(name))]
-    found = {name: select(own, run=name, seed="0") for name in runs}
+    found = {name: _first_matrix(select(own, run=name)) for name in runs}
     best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)
     if best is None:
         return None
     first = found[best]
     return Cell(fmean(r["psnr"] for r in first), spread(own, best), best, edition(best), tuple(first),
                 is_whole(first, dataset))  # fmt: skip
+
+
+def _first_matrix(rows: list[Row]) -> list[Row]:
+    """Return the rows of the sampling matrix of seed 0, or of the first one for a method tied to another."""
+    seeds = {row["seed"] for row in rows}
+    first = "0" if "0" in seeds else min(seeds, key=lambda seed: (len(seed), seed), default="0")
+    return select(rows, seed=first)
 
 
 def _rank(run: str, rows: Sequence[Row]) -> tuple[bool, int, int]:
@@ -176,7 +190,11 @@ def verdict(published: float | None, ours: float | None, spread: float | None = 
         return NOT_MEASURABLE
     if ours is None:
         return NOT_RUN
-    tolerance = max(TOLERANCE, 2 * (spread or 0))
-    if abs(ours - published) <= tolerance + 1e-9:
+    if abs(ours - published) <= tolerance(spread) + 1e-9:
         return REPRODUCED
     return EXCEEDED if ours > published else NOT_REPRODUCED
+
+
+def tolerance(spread: float | None = None) -> float:
+    """Return how far from a published number ours may be in dB: 0.1, or two standard deviations if that is more."""
+    return max(TOLERANCE, 2 * (spread or 0))

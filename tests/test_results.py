@@ -1,0 +1,151 @@
+"""Reading rows: what is a cell, what is its spread, when is a difference resolved, and what each verdict means."""
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from istapp import results
+from istapp.evaluation import COLUMNS
+from istapp.experiments import ALL, LAPTOP
+from istapp.registry import entries
+from istapp.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
+
+SET11 = [entry.file.rpartition(".")[0] for entry in entries("Set11")]
+DB = st.floats(10, 50)
+
+
+def row(image: str = "boats", psnr: float = 30, **other: object) -> dict:
+    """One row as `load` returns it."""
+    plain = {"method": "ista-net-pp", "dataset": "Set11", "ratio": 10.0, "seed": "0", "run": "ista-net-pp-main"}
+    return plain | {"variant": "", "image": image, "psnr": psnr, "ssim": None, "seconds": 1.0, "provenance": ""} | other
+
+
+def whole(psnr: float = 30, **other: object) -> list[dict]:
+    """A row for every image of Set11."""
+    return [row(image, psnr, **other) for image in SET11]
+
+
+def store(path: Path, rows: list[dict], columns: tuple = COLUMNS) -> None:
+    """Write rows as `evaluate` does."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_only_files_of_result_rows_are_read(tmp_path):
+    store(tmp_path / "a.csv", [row(ssim="", psnr="30.5", ratio="10")])
+    store(tmp_path / "tuning.csv", [row(ratio="10")])
+    store(tmp_path / "a.curve.csv", [], ("step", "pixels"))
+    assert [path.name for path in results.files(tmp_path)] == ["a.csv"]
+    (read,) = results.load(tmp_path)
+    assert (read["psnr"], read["ratio"], read["ssim"]) == (30.5, 10.0, None)
+
+
+def test_shipped_rows_are_read():
+    rows = results.load()
+    assert rows and all(set(r) == set(COLUMNS) and math.isfinite(r["psnr"]) for r in rows)
+    assert {r["dataset"] for r in rows}.isdisjoint({"Train400 validation"})
+
+
+def test_a_laptop_run_is_never_the_paper_edition():
+    assert all(results.edition(e.id) == "laptop" for e in LAPTOP)
+    assert results.edition("ista-net-pp-main") == results.edition("") == "paper"
+    rows = whole(31, run="ista-net-pp-laptop")
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1, wanted="paper") is None
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1).edition == "laptop"
+    both = rows + whole(29)
+    assert results.cell(both, "ista-net-pp", "Set11", 0.1).psnr == 29
+    assert results.cell(both, "ista-net-pp", "Set11", 0.1, wanted="laptop").psnr == 31
+
+
+def test_a_cell_is_the_mean_over_the_images_of_one_matrix():
+    rows = [row("boats", 30), row("house", 34), row("boats", 99, seed="1"), row("boats", 99, ratio=20.0)]
+    found = results.cell(rows, "ista-net-pp", "Set11", 0.1)
+    assert found.psnr == 32 and not found.whole and len(found.rows) == 2
+    assert results.cell(whole(), "ista-net-pp", "Set11", 0.1).whole
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.3) is None
+
+
+def test_a_method_tied_to_another_matrix_has_a_cell():
+    found = results.cell(whole(28, seed="3") + whole(27, seed="12"), "ista-net-pp", "Set11", 0.1)
+    assert found.psnr == 28 and found.whole and found.spread == pytest.approx(np.std([27, 28], ddof=1))
+
+
+def test_side_experiments_and_variants_are_no_cell_unless_named():
+    side = next(e.id for e in ALL.values() if e.method == "ista-net-pp" and not e.main)
+    rows = whole(40, run=side) + whole(41, variant="blockwise")
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1) is None
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1, run=side).psnr == 40
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1, variant="blockwise").psnr == 41
+
+
+def test_whole_means_every_image_once():
+    assert results.is_whole(whole(), "Set11")
+    assert not results.is_whole(whole()[1:], "Set11")
+    assert not results.is_whole([*whole(), row()], "Set11")
+    assert not results.is_whole([], "no such set") and not results.is_whole([], "Set11")
+
+
+def test_several_rows_of_an_image_count_as_their_mean():
+    assert results.by_image([row(psnr=30), row(psnr=32, seed="1"), row("house", 20)]) == {"boats": 31, "house": 20}
+
+
+@given(st.lists(DB, min_size=2, max_size=6))
+def test_spread_is_over_matrices_and_repetitions_not_over_images(means):
+    rows = [r for n, m in enumerate(means) for r in (row("a", m - 5, seed=str(n)), row("b", m + 5, seed=str(n)))]
+    assert results.spread(rows, "ista-net-pp-main") == pytest.approx(np.std(means, ddof=1), abs=1e-9)
+    again = [r | {"seed": "0", "run": f"ista-net-pp-main-seed{r['seed']}"} for r in rows]
+    assert results.spread(again, "ista-net-pp-main") == pytest.approx(np.std(means, ddof=1), abs=1e-9)
+
+
+def test_spread_leaves_out_unfinished_repetitions():
+    rows = [row("a", 30), row("b", 40), row("a", 31, seed="1"), row("b", 41, seed="1"), row("a", 99, seed="2")]
+    assert results.spread(rows, "ista-net-pp-main") == pytest.approx(math.sqrt(0.5))
+    assert results.spread(rows[:2], "ista-net-pp-main") is None and results.spread([], "x") is None
+
+
+@given(st.lists(st.tuples(DB, DB), min_size=1, max_size=12))
+def test_a_difference_is_antisymmetric_and_its_interval_holds_the_mean(pairs):
+    ours, theirs = ([row(str(n), value[i]) for n, value in enumerate(pairs)] for i in (0, 1))
+    there, back = results.difference(ours, theirs, draws=500), results.difference(theirs, ours, draws=500)
+    assert there.mean == pytest.approx(-back.mean, abs=1e-9) and there.images == len(pairs)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low), abs=1e-9)
+    d = [a - b for a, b in pairs]
+    assert min(d) - 1e-9 <= there.low <= there.high <= max(d) + 1e-9
+
+
+def test_the_interval_shrinks_as_the_root_of_the_number_of_images():
+    d = np.random.default_rng(1).normal(0.3, 1, 400)
+    zero = [row(str(n), 30) for n in range(400)]
+    found = results.difference([row(str(n), 30 + x) for n, x in enumerate(d)], zero)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * d.std() / 20, rel=0.1)
+    assert found.resolved and not replace(found, low=-0.1).resolved and replace(found, low=-2, high=-1).resolved
+
+
+def test_a_difference_is_over_shared_images_only():
+    assert results.difference([row("a", 31), row("b", 99)], [row("a", 30), row("c", 9)]).mean == 1
+    with pytest.raises(ValueError, match="share no image"):
+        results.difference([row("a")], [row("b")])
+
+
+@given(DB, st.floats(-5, 5), st.none() | st.floats(0, 2))
+def test_verdict_follows_the_rule(published, gap, spread):
+    tolerance = max(0.1, 2 * (spread or 0))
+    assume(abs(abs(gap) - tolerance) > 1e-6)
+    expected = REPRODUCED if abs(gap) < tolerance else EXCEEDED if gap > 0 else NOT_REPRODUCED
+    assert results.verdict(published, published + gap, spread) == expected
+    assert results.tolerance(spread) == tolerance
+
+
+def test_verdict_at_its_boundaries():
+    assert results.verdict(28.34, 28.44) == results.verdict(28.34, 28.24) == REPRODUCED
+    assert results.verdict(28.34, 28.4401) == EXCEEDED and results.verdict(28.34, 28.2399) == NOT_REPRODUCED
+    assert results.verdict(28.34, 28.74, 0.2) == REPRODUCED and results.verdict(28.34, 28.75, 0.2) == EXCEEDED
+    assert results.verdict(None, 30) == NOT_MEASURABLE and results.verdict(30, None) == NOT_RUN
