@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     training.add_argument("--device", default="cpu", metavar="cpu|cuda")
     training.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
 
+    book = command("ledger", "print the ledger and check that it follows from the rows", "istapp ledger")
+    book.add_argument("--write", action="store_true", help="record it anew")
+
     bench = command("benchmark", "measure speed on this machine", "istapp benchmark --training")
     bench.add_argument("--training", action="store_true", help="pixels per second: our loop against the plain one")
     bench.add_argument("--device", default="cpu", metavar="cpu|cuda")
@@ -101,10 +104,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, or 2 after a mistake that a person can mend."""
+    """Run the command line and return its exit code: 0, 1 where a check failed, 2 after a mistake one can mend."""
     try:
         options = parser().parse_args(arguments)
-        _COMMANDS[options.command](options)
+        return _COMMANDS[options.command](options) or 0
     except UserError as error:
         print(f"istapp: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -113,7 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    return 0
 
 
 def _datasets(options: argparse.Namespace) -> None:
@@ -228,6 +230,19 @@ def _train(options: argparse.Namespace) -> None:
         experiments.run(experiments.find(options.id), options.minutes, options.device, places, say=print)
 
 
+def _ledger(options: argparse.Namespace) -> int:
+    from istapp import ledger
+
+    found = ledger.write() if options.write else ledger.entries()
+    print(ledger.summary(found))
+    faults = ledger.faults(found)
+    for fault in faults:
+        print(f"istapp ledger: {fault}", file=sys.stderr)
+    if faults:
+        print("istapp ledger: once the rows are right, `istapp ledger --write` records them", file=sys.stderr)
+    return 1 if faults else 0
+
+
 def _benchmark(options: argparse.Namespace) -> None:
     from istapp.evaluation import device
     from istapp.training.benchmark import training_speed
@@ -241,7 +256,7 @@ def _benchmark(options: argparse.Namespace) -> None:
 
 _COMMANDS = {
     "datasets": _datasets, "methods": _methods, "reconstruct": _reconstruct, "evaluate": _evaluate,
-    "experiments": _experiments, "train": _train, "benchmark": _benchmark,
+    "experiments": _experiments, "train": _train, "benchmark": _benchmark, "ledger": _ledger,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def files(folder: Path | None = None) -> list[Path]:
     found = []
     for path in sorted((folder or paths.RESULTS).glob("*.csv")):
         with path.open(encoding="utf-8") as file:
-            if file.readline().strip() == ",".join(COLUMNS) and path.stem != "tuning":
+            if file.readline().strip() == ",".join(COLUMNS) and not path.stem.startswith("tuning"):
                 found.append(path)
     return found
 

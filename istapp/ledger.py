@@ -1,0 +1,171 @@
+"""The ledger: every number of the paper with its verdict, stored beside the rows that it follows from.
+
+    istapp ledger            print it; exit code 1 when it does not follow from the rows, or a results file has changed
+    istapp ledger --write    record it anew
+
+``ledger.csv`` holds the entries, ``hashes.csv`` the SHA-256 of every results file that they were computed from. Both
+hold no dates: recording twice changes nothing.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from istapp import judgement, paths, results
+from istapp.errors import UserError
+from istapp.judgement import VERDICTS, Entry
+from istapp.provenance import file_hash
+from istapp.results import NOT_MEASURABLE, NOT_RUN
+
+COLUMNS = (
+    "id", "where", "what", "unit", "published", "ours", "edition", "laptop", "difference", "spread", "verdict", "note",
+    "run", "provenance",
+)  # fmt: skip
+#: Columns that a stored row must share with the rows' own; the note names commands, which may change.
+BINDING = tuple(name for name in COLUMNS if name != "note")
+_DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
+LEDGER, HASHES = "ledger.csv", "hashes.csv"
+
+
+def entries(folder: Path | None = None) -> list[Entry]:
+    """Compute every entry from the rows in `folder`, by default `data/results`."""
+    return judgement.everything(results.load(folder))
+
+
+def as_row(entry: Entry) -> dict[str, str]:
+    """Return an entry as `ledger.csv` has it: text, numbers with as many digits as their unit deserves."""
+    digits = _DIGITS[entry.unit]
+    return {name: _text(getattr(entry, name), digits) for name in COLUMNS}
+
+
+def _text(value: object, digits: int) -> str:
+    # Adding zero turns -0.0 into 0.0, so that the same difference is the same text.
+    return "" if value is None else f"{round(value, digits) + 0.0:.{digits}f}" if _number(value) else str(value)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float))
+
+
+def hashes(folder: Path | None = None) -> dict[str, str]:
+    """Return the SHA-256 of every file of result rows, by name."""
+    return {path.name: file_hash(path) for path in results.files(folder)}
+
+
+def write(folder: Path | None = None) -> list[Entry]:
+    """Record the entries and the hashes in `folder`, by default `data/results`, and return the entries."""
+    folder = folder or paths.RESULTS
+    found = entries(folder)
+    _store(folder / LEDGER, COLUMNS, map(as_row, found))
+    own = [{"file": name, "sha256": digest} for name, digest in hashes(folder).items()]
+    _store(folder / HASHES, ("file", "sha256"), own)
+    return found
+
+
+def _store(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, str]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    paths.write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
+
+
+def stored(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the rows of a stored file.
+
+    Raises:
+        UserError: it is not there or has other columns.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no {path.name} in {path.parent}; record it with `istapp ledger --write`")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != columns:
+            raise UserError(
+                f"{path} has other columns than {','.join(columns)}; record it with `istapp ledger --write`"
+            )
+        return list(reader)
+
+
+def faults(found: list[Entry], folder: Path | None = None) -> list[str]:
+    """Say what in `folder` no longer holds: results files against their hashes, stored entries against `found`.
+
+    Raises:
+        UserError: nothing is stored.
+    """
+    folder = folder or paths.RESULTS
+    return [*_changed_files(folder), *_changed_entries(found, folder)]
+
+
+def _changed_files(folder: Path) -> list[str]:
+    recorded = {row["file"]: row["sha256"] for row in stored(folder / HASHES, ("file", "sha256"))}
+    there, said = hashes(folder), []
+    for name in sorted(recorded.keys() | there.keys()):
+        if name not in there:
+            said.append(f"{name}: recorded, but missing")
+        elif name not in recorded:
+            said.append(f"{name}: not recorded")
+        elif recorded[name] != there[name]:
+            said.append(f"{name}: changed since it was recorded")
+    return said
+
+
+def _changed_entries(found: list[Entry], folder: Path) -> list[str]:
+    now = {entry.id: as_row(entry) for entry in found}
+    said, seen = [], set()
+    for row in stored(folder / LEDGER, COLUMNS):
+        if row["id"] in seen or row["id"] not in now:
+            said.append(
+                f"{LEDGER}, {row['id']}: {'stands twice' if row['id'] in seen else 'the paper has no such number'}"
+            )
+            continue
+        seen.add(row["id"])
+        wrong = [name for name in BINDING if row[name] != now[row["id"]][name]]
+        if wrong:
+            first = "verdict" if "verdict" in wrong else wrong[0]
+            said.append(f"{LEDGER}, {row['id']}: {first} is '{row[first]}', but the rows say '{now[row['id']][first]}'")
+    return said + [f"{LEDGER}, {id_}: is missing" for id_ in now if id_ not in seen]
+
+
+def tally(found: Iterable[Entry]) -> dict[str, int]:
+    """Count the verdicts, best first."""
+    counted = Counter(entry.verdict for entry in found)
+    return {verdict: counted[verdict] for verdict in VERDICTS}
+
+
+def summary(found: list[Entry]) -> str:
+    """Return the ledger as text: judged numbers line by line, the others gathered with their reason or command."""
+    lines: list[str] = []
+    for place in dict.fromkeys(map(_place, found)):
+        own = [entry for entry in found if _place(entry) == place]
+        lines += ["", place, *(_line(entry) for entry in own if entry.verdict not in (NOT_RUN, NOT_MEASURABLE))]
+        for verdict in (NOT_RUN, NOT_MEASURABLE):
+            waiting = [entry for entry in own if entry.verdict == verdict]
+            for what in dict.fromkeys(entry.what for entry in waiting):
+                lines.append(_gathered(verdict, [entry for entry in waiting if entry.what == what]))
+    counted = ", ".join(f"{number} {verdict}" for verdict, number in tally(found).items())
+    return "\n".join([*lines[1:], "", f"{len(found)} numbers: {counted}"])
+
+
+def _place(entry: Entry) -> str:
+    """Where an entry stands, without its column."""
+    return re.sub(r" (\d+ %|Avg\.)$", "", entry.where)
+
+
+def _line(entry: Entry) -> str:
+    digits = 2 if entry.unit in ("dB", "million") else 0
+    ours, published = f"{entry.ours:,.{digits}f}", f"{entry.published:,.{digits}f}"
+    note = f"  ({entry.note})" if entry.note else ""
+    what = entry.what + entry.where.removeprefix(_place(entry))
+    return f"  {what:44} {published:>9} {ours:>9} {entry.unit:8} {entry.verdict}{note}"
+
+
+def _gathered(verdict: str, same: list[Entry]) -> str:
+    """One line for a row of a table, with the columns that wait and the laptop edition's values in them."""
+    columns = ",".join(filter(None, (entry.where.removeprefix(_place(entry)) for entry in same)))
+    laptop = ", ".join(f"{entry.laptop:.2f}" for entry in same if entry.laptop is not None)
+    beside = f" (laptop edition {laptop})" if laptop else ""
+    return f"  {same[0].what}{columns}: {verdict}{beside}\n      {same[0].note}"

@@ -1,0 +1,257 @@
+"""The ledger: every printed number once, verdicts by their rules, and nothing changes unnoticed."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_results import SET11, row, store, whole
+
+from istapp import judgement, ledger, methods, paper, paths, results, statements
+from istapp.__main__ import main
+from istapp.judgement import Entry, Measured, judged, largest, mean, minus
+from istapp.registry import entries as registered
+from istapp.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
+
+BSD68 = [entry.file.rpartition(".")[0] for entry in registered("BSD68")]
+SPREAD = st.none() | st.floats(0, 1)
+
+
+def measured(value: float, spread: float | None = None, whole: bool = True) -> Measured:
+    """A measured number of a run called r."""
+    return Measured(value, spread, whole, "r", "abc r.safetensors")
+
+
+@pytest.fixture(scope="module")
+def empty() -> list[Entry]:
+    """The ledger of nobody's rows."""
+    return judgement.everything([])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of results with two files of rows and a recorded ledger, which the module takes for its own."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
+    store(tmp_path / "main.csv", whole("28.4000", ratio="10", ssim=""))
+    store(tmp_path / "other.csv", whole("20.0000", ratio="10", ssim="", run="ista-net-pp-laptop"))
+    ledger.write(tmp_path)
+    return tmp_path
+
+
+def test_every_printed_cell_stands_in_the_ledger_once(empty):
+    by_id = {entry.id: entry for entry in empty}
+    assert len(by_id) == len(empty)
+    cells = {}
+    for first in paper.TABLE1:
+        for name, numbers, average in (
+            ("BSD68", first.bsd68, first.bsd68_average),
+            ("Set11", first.set11, first.set11_average),
+        ):
+            cells |= {
+                f"table1/{name}/{100 * r:g}/{first.method}": n for r, n in zip(paper.RATIOS, numbers, strict=True)
+            }
+            cells[f"table1/{name}/average/{first.method}"] = average
+    for second in paper.TABLE2:
+        for name, numbers, average in (("Urban100", second.urban100, second.urban100_average),
+                                       ("DIV2K", second.div2k, second.div2k_average)):  # fmt: skip
+            cells |= {
+                f"table2/{name}/{100 * r:g}/{second.method}": n for r, n in zip(paper.THREE, numbers, strict=True)
+            }
+            cells[f"table2/{name}/average/{second.method}"] = average
+    for third in paper.TABLE3:
+        cells |= {f"table3/{third.trained_on}/{method}": n for method, n in third.psnr.items()}
+    for fourth in paper.TABLE4:
+        cells |= {f"table4/{fourth.setting}/{100 * r:g}": n for r, n in zip(paper.THREE, fourth.psnr, strict=True)}
+        cells[f"table4/{fourth.setting}/parameters"] = fourth.parameters
+    printed = {id_: number for id_, number in cells.items() if number is not None}
+    tables = {id_ for id_ in by_id if id_.startswith("table") and "/time/" not in id_ and "1/parameters/" not in id_}
+    assert tables == printed.keys() and all(by_id[id_].published == n for id_, n in printed.items())
+    sized = [r.method for r in paper.TABLE1 if r.parameters]
+    assert {f"table1/parameters/{kind}/{m}" for kind in ("one", "all") for m in sized} <= by_id.keys()
+    assert [by_id[f"table1/time/{r.method}"].published for r in paper.TABLE1][:2] == [44.58, 0.0011]
+
+
+def test_every_number_of_the_text_stands_in_the_ledger(empty):
+    published = [entry.published for entry in empty if entry.id.startswith("text/")]
+    wanted = [*paper.GAINS.values(), *paper.STAGE_GAINS.values(), *paper.CONVERGED.values(), paper.HOUSE_LOSS]
+    assert set(wanted) | {paper.PLANT_SHARE, paper.UNFOLDING_GAIN, paper.CROSS_BLOCK_GAIN, 400, 180, 20, 5} <= set(
+        published
+    )
+
+
+def test_without_rows_nothing_is_claimed_that_needs_them(empty):
+    for entry in empty:
+        assert entry.edition in ("", "built", "arithmetic") and entry.laptop is None
+        if not entry.edition:
+            assert entry.verdict in (NOT_RUN, NOT_MEASURABLE) and entry.ours is None and entry.note
+        if entry.verdict == NOT_RUN and entry.note.startswith("istapp train "):
+            assert entry.note.split("; ")[0].split(", ")[0].split()[-1] in judgement.ALL
+
+
+def test_the_paper_contradicts_itself_where_we_say_so_and_nowhere_else(empty):
+    wrong = {entry.id for entry in empty if entry.edition == "arithmetic" and entry.verdict == NOT_REPRODUCED}
+    assert wrong == {"arithmetic/cbs", "arithmetic/converged"}
+    (most,) = (entry for entry in empty if entry.id == "arithmetic/cbs")
+    assert most.ours == pytest.approx(0.98) and "0.64 dB is the mean" in most.note
+
+
+def test_counts_are_those_of_the_built_networks(empty):
+    by_id = {entry.id: entry for entry in empty}
+    assert by_id["table4/c/parameters"].ours == 753_800
+    assert [by_id[f"table4/{s}/parameters"].verdict for s in "abcde"] == [REPRODUCED] * 2 + [NOT_REPRODUCED] + [
+        REPRODUCED
+    ] * 2
+    assert judgement.counts("ista-net-plus") == (336_978,) * 5 and judgement.counts("ista-net-pp") == (760_220,)
+    assert judgement.counts("no-such-method") == ()
+    if "reconnet" in methods.names():
+        assert by_id["table1/parameters/one/reconnet"].verdict == REPRODUCED
+        total = by_id["table1/parameters/all/reconnet"]
+        assert total.ours == pytest.approx(1.900530) and total.verdict == NOT_REPRODUCED
+
+
+@given(st.floats(0, 60), SPREAD)
+def test_a_measured_number_gets_the_verdict_of_the_rule(ours, spread):
+    blank = Entry("x", "Table 1", "x", "dB", 30.0)
+    entry = judged(blank, measured(ours, spread), measured(12), "run it")
+    assert entry.verdict == results.verdict(30.0, ours, spread) and entry.edition == "paper"
+    assert (entry.ours, entry.laptop, entry.run) == (ours, 12, "r")
+    assert entry.difference == pytest.approx(ours - 30)
+    assert judged(blank, measured(ours, spread), None, "", "no protocol").verdict == NOT_MEASURABLE
+
+
+@given(st.floats(0, 60))
+def test_neither_the_laptop_nor_a_part_of_a_set_ever_decides(value):
+    blank = Entry("x", "Table 1", "x", "dB", 30.0)
+    beside = judged(blank, None, measured(value), "run it")
+    assert (beside.verdict, beside.edition, beside.ours, beside.note) == (NOT_RUN, "laptop", None, "run it")
+    part = judged(blank, measured(value, whole=False), measured(value, whole=False), "run it")
+    assert part.verdict == NOT_RUN and part.ours is None and part.laptop is None and "missing" in part.note
+
+
+def test_the_boundary_of_a_tenth_belongs_to_reproduced():
+    rows = whole(28.44) + [row(i, 28.2399, ratio=20.0) for i in SET11]
+    found = {entry.id: entry for entry in judgement.everything(rows)}
+    assert found["table1/Set11/10/ista-net-pp"].verdict == REPRODUCED
+    assert found["table1/Set11/20/ista-net-pp"].verdict == NOT_REPRODUCED
+    assert found["table1/Set11/average/ista-net-pp"].verdict == NOT_RUN
+    assert judgement.arithmetic("x", "", "", 1.0, 1.005).verdict == REPRODUCED
+    assert judgement.arithmetic("x", "", "", 1.0, 1.006).verdict == NOT_REPRODUCED
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 2)), min_size=1, max_size=5))
+def test_a_mean_has_at_most_the_mean_spread_and_a_difference_their_root_of_squares(parts):
+    there = [measured(value, spread) for value, spread in parts]
+    whole_ = mean(there)
+    assert whole_.value == pytest.approx(sum(v for v, _ in parts) / len(parts))
+    assert min(s for _, s in parts) - 1e-9 <= whole_.spread <= max(s for _, s in parts) + 1e-9
+    gap = minus(there[0], there[-1])
+    assert gap.value == parts[0][0] - parts[-1][0] and gap.spread**2 == pytest.approx(
+        parts[0][1] ** 2 + parts[-1][1] ** 2
+    )
+    assert largest(there).value == max(v for v, _ in parts)
+
+
+def test_a_missing_part_leaves_nothing():
+    assert mean([measured(1), None]) is mean([]) is minus(None, measured(1)) is largest([None, measured(1)]) is None
+    assert (
+        mean([measured(1, 0.1), measured(2)]).spread is None and not minus(measured(1), measured(2, whole=False)).whole
+    )
+
+
+def test_averages_and_gains_follow_from_the_rows():
+    levels = dict(zip(paper.RATIOS, (28.34, 32.33, 34.86, 36.94, 38.73), strict=True))
+    rows = [r for ratio, level in levels.items() for r in whole(level, ratio=100 * ratio)]
+    rows += [r for ratio, level in levels.items() for r in whole(level - 2, ratio=100 * ratio, method="ista-net-plus",
+             run=f"ista-net-plus-{100 * ratio:g}")]  # fmt: skip
+    found = {entry.id: entry for entry in judgement.everything(rows)}
+    average = found["table1/Set11/average/ista-net-pp"]
+    assert average.ours == pytest.approx(sum(levels.values()) / 5) and average.verdict == REPRODUCED
+    gain = found["text/gain/Set11"]
+    assert gain.ours == pytest.approx(2) and gain.verdict == EXCEEDED
+    assert gain.run.count("ista-net-plus-") == 5 and found["text/gain/BSD68"].verdict == NOT_RUN
+
+
+def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks():
+    rows = []
+    for ratio, whole_image, alone in ((10, 28.1, 27.2), (30, 34.6, 34.1), (50, 38.4, 38.0)):
+        switched = {"ratio": float(ratio), "run": "ista-net-pp-table4-b"}
+        rows += whole(whole_image, variant="DUS step off, DUS map off", **switched)
+        rows += whole(alone, variant="DUS step off, DUS map off; blockwise", **switched)
+    found = {entry.id: entry for entry in judgement.everything(rows)}
+    assert [found[f"table4/{s}/10"].ours for s in "abc"] == [27.2, 28.1, None]
+    assert found["text/cbs"].ours == pytest.approx(0.9) and found["text/dus"].verdict == NOT_RUN
+    assert statements.ablation(rows, "a", 0.3, "paper").value == pytest.approx(34.1)
+
+
+def test_recording_twice_changes_nothing(folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    ledger.write(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert set(before) == {"main.csv", "other.csv", "ledger.csv", "hashes.csv"}
+
+
+def test_a_recorded_ledger_holds(folder, capsys):
+    assert main(["ledger"]) == 0
+    out, error = capsys.readouterr()
+    assert "numbers: 0 exceeded" in out and "ISTA-Net++ 10 %" in out and not error
+
+
+@pytest.mark.parametrize("name", ["main.csv", "other.csv"])
+def test_a_changed_file_is_named(folder, capsys, name):
+    path = folder / name
+    path.write_text(path.read_text().replace(",28.4000,", ",28.4001,", 1).replace(",20.0000,", ",20.0001,", 1))
+    assert main(["ledger"]) == 1
+    error = capsys.readouterr().err
+    assert f"istapp ledger: {name}: changed since it was recorded" in error and "--write" in error
+    assert main(["ledger", "--write"]) == 0 == main(["ledger"])
+
+
+def test_missing_and_unrecorded_files_are_named(folder, capsys):
+    shutil.copy(folder / "other.csv", folder / "third.csv")
+    (folder / "other.csv").unlink()
+    assert main(["ledger"]) == 1
+    error = capsys.readouterr().err
+    assert "other.csv: recorded, but missing" in error and "third.csv: not recorded" in error
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",reproduced,", ",exceeded,", "verdict is 'exceeded', but the rows say 'reproduced'"),
+        (",28.3400,", ",28.9000,", "published is '28.9000', but the rows say '28.3400'"),
+        ("table1/Set11/10/ista-net-pp,", "table1/Set11/11/ista-net-pp,", "table1/Set11/10/ista-net-pp: is missing"),
+    ],
+)
+def test_a_changed_entry_is_named(folder, old, new, said):
+    path = folder / "ledger.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    (n,) = (n for n, line in enumerate(lines) if line.startswith("table1/Set11/10/ista-net-pp,"))
+    lines[n] = lines[n].replace(old, new, 1)
+    path.write_text("".join(lines))
+    (fault, *rest) = ledger.faults(ledger.entries(), folder)[::-1]
+    assert said in fault and fault.startswith("ledger.csv, table1/Set11/1") and len(rest) <= 1
+
+
+def test_a_doubled_or_lost_line_is_named(folder):
+    path = folder / "ledger.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:-1], lines[1]]))
+    first, last = ledger.faults(ledger.entries(), folder)
+    assert first.endswith("stands twice") and last.endswith("is missing")
+
+
+def test_nothing_recorded_is_a_mistake_that_one_can_mend(folder, capsys):
+    (folder / "hashes.csv").unlink()
+    assert main(["ledger"]) == 2 and "--write" in capsys.readouterr().err
+    (folder / "hashes.csv").write_text("file,md5\n")
+    assert main(["ledger"]) == 2 and "other columns" in capsys.readouterr().err
+
+
+def test_the_shipped_ledger_follows_from_the_shipped_rows():
+    found = ledger.entries()
+    assert ledger.faults(found) == [], "`istapp ledger --write` records new rows"
+    with (paths.RESULTS / "ledger.csv").open(newline="", encoding="utf-8") as file:
+        assert [r["id"] for r in csv.DictReader(file)] == [entry.id for entry in found]
+    assert sum(ledger.tally(found).values()) == len(found)
