@@ -104,17 +104,20 @@ def evaluate(
     label = Path(dataset).name if isinstance(dataset, (str, Path)) else label
     stored = read_rows(out) if out is not None and Path(out).exists() else []
     done = {tuple(row[k] for k in _KEY): row for row in stored}
-    rows = []
+    rows, planned = [], method.variant
     for ratio, sampling in samplings.items():
         for image in images:
             row = {
                 "method": method.name, "dataset": label, "image": image.name, "ratio": f"{100 * ratio:g}",
-                "seed": "" if sampling.seed is None else str(sampling.seed), "run": run, "variant": method.variant,
+                "seed": "" if sampling.seed is None else str(sampling.seed), "run": run, "variant": planned,
                 "provenance": " ".join(filter(None, [commit(), method.weights])),
             }  # fmt: skip
             key = tuple(row[k] for k in _KEY)
             if done.get(key, {}).get("provenance") != row["provenance"]:
-                done[key] = row | _measure(method, image, sampling, where)
+                row |= _measure(method, image, sampling, where)
+                row["variant"] = method.variant  # a method that its clock stopped says so only now
+                key = tuple(row[k] for k in _KEY)
+                done[key] = row
                 _store(out, done)
             rows.append(done[key])
             if progress:

@@ -160,7 +160,12 @@ class Blockwise(Method):
         self.method = method
         self.name, self.kind, self.ratios = method.name, method.kind, method.ratios
         self.parameter_count, self.weights = method.parameter_count, method.weights
-        self.variant = method.variant if published else "; ".join(filter(None, [method.variant, "blockwise"]))
+        self._mark = "" if published else "blockwise"
+
+    @property
+    def variant(self) -> str:  # type: ignore[override]
+        """What the wrapped method says of itself, which a run may change, and that this is it block by block."""
+        return "; ".join(filter(None, [self.method.variant, self._mark]))
 
     def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
         """Return the wrapped method's operator."""
