@@ -92,11 +92,24 @@ def parser() -> argparse.ArgumentParser:
     training.add_argument("--device", default="cpu", metavar="cpu|cuda")
     training.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
 
+    again = command(
+        "reproduce", "take what a table or figure lacks, after saying what and how long",
+        "istapp reproduce table1 --minutes 30",
+    )  # fmt: skip
+    again.add_argument("name", metavar="NAME", help="table1 ... table4, fig4 ... fig7, or all")
+    again.add_argument("--profile", default="laptop", metavar="laptop|paper", help="paper also trains what is missing")
+    again.add_argument("--device", default="cpu", metavar="cpu|cuda")
+    again.add_argument("--minutes", type=float, default=math.inf, help="stop cleanly in time (0: only tell)")
+    again.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
+    again.add_argument("--again", action="store_true", help="retake the rows of other commits")
+
     book = command("ledger", "print the ledger and check that it follows from the rows", "istapp ledger")
     book.add_argument("--write", action="store_true", help="record it anew")
 
     bench = command("benchmark", "measure speed on this machine", "istapp benchmark --training")
     bench.add_argument("--training", action="store_true", help="pixels per second: our loop against the plain one")
+    bench.add_argument("--methods", nargs="*", metavar="NAME", help="seconds for 256 x 256 pixels (default: all)")
+    bench.add_argument("--out", type=Path, metavar="FILE.csv", help="with --methods (default data/results/seconds.csv)")
     bench.add_argument("--device", default="cpu", metavar="cpu|cuda")
     bench.add_argument("--stages", type=int, default=9)
     bench.add_argument("--channels", type=int, default=16)
@@ -230,6 +243,14 @@ def _train(options: argparse.Namespace) -> None:
         experiments.run(experiments.find(options.id), options.minutes, options.device, places, say=print)
 
 
+def _reproduce(options: argparse.Namespace) -> None:
+    from istapp.reproduce import reproduce
+
+    reproduce(
+        options.name, options.profile, options.device, options.minutes, options.out, options.again, progress=_line
+    )  # fmt: skip
+
+
 def _ledger(options: argparse.Namespace) -> int:
     from istapp import ledger
 
@@ -248,15 +269,21 @@ def _benchmark(options: argparse.Namespace) -> None:
     from istapp.training.benchmark import training_speed
 
     device(options.device)
+    if options.methods is not None:
+        from istapp.benchmarks import benchmark
+
+        benchmark(options.methods, options.device, options.out)
+    elif not options.training:
+        raise UserError("say what to measure: istapp benchmark --training, or --methods")
     if not options.training:
-        raise UserError("say what to measure: istapp benchmark --training")
+        return
     for line in training_speed(options.device, options.stages, options.channels):
         print(line, flush=True)
 
 
 _COMMANDS = {
     "datasets": _datasets, "methods": _methods, "reconstruct": _reconstruct, "evaluate": _evaluate,
-    "experiments": _experiments, "train": _train, "benchmark": _benchmark, "ledger": _ledger,
+    "experiments": _experiments, "train": _train, "reproduce": _reproduce, "benchmark": _benchmark, "ledger": _ledger,
 }  # fmt: skip
 
 if __name__ == "__main__":
