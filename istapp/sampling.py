@@ -1,8 +1,9 @@
-r"""Block sampling: the operator :math:`\Phi` of compressive sensing, as a strided convolution.
+r"""Block sampling: the operator :math:`\Phi` of compressive sensing, block by block.
 
 An image is cut into blocks of 33 x 33 pixels, and each block, read row by row as a vector of 1089 numbers, is
-multiplied by the same :math:`m \times 1089` sampling matrix. Written as a convolution with kernel and stride 33 this
-acts on a whole image at once (ISTA-Net++, Eqs. 4 and 5). Chapter 01 derives everything in this file.
+multiplied by the same :math:`m \times 1089` sampling matrix. That is a convolution with kernel and stride 33, which
+acts on a whole image at once (ISTA-Net++, Eqs. 4 and 5); since its windows do not overlap, one product of matrices
+computes it, much faster in training. Chapter 01 derives everything in this file.
 """
 
 import math
@@ -115,7 +116,7 @@ class BlockSampling:
             raise UserError(f"Phi must be m x {block**2} for {block} x {block} blocks, not {tuple(self.phi.shape)}")
         self.block, self.m, self.ratio = block, self.phi.shape[0], ratio
         self.seed, self.kind = seed, kind
-        self._kernels: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.remembered: dict[str, Tensor] = {}
 
     def __repr__(self) -> str:
@@ -127,12 +128,12 @@ class BlockSampling:
         r"""The largest eigenvalue of :math:`\Phi^\top\Phi`: 1 for orthonormal rows, the Lipschitz constant of ISTA."""
         return float(torch.linalg.matrix_norm(self.phi, ord=2) ** 2)
 
-    def kernel(self, like: Tensor) -> Tensor:
-        """Return the matrix as `m` filters of shape (m, 1, block, block) in the dtype and device of `like`."""
+    def matrix(self, like: Tensor) -> Tensor:
+        """Return the matrix, (m, block²), in the dtype and device of `like`."""
         key = (like.dtype, like.device)
-        if key not in self._kernels:
-            self._kernels[key] = self.phi.view(self.m, 1, self.block, self.block).to(like)
-        return self._kernels[key]
+        if key not in self._copies:
+            self._copies[key] = self.phi.to(like)
+        return self._copies[key]
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802 (the operator's name in every equation)
         r"""Measure: :math:`y = \Phi x` block by block, (B, 1, block*h, block*w) -> (B, m, h, w). ISTA-Net++, Eq. 4.
@@ -144,15 +145,20 @@ class BlockSampling:
             raise ValueError(
                 f"x must be (B, 1, {self.block}h, {self.block}w), not {tuple(x.shape)}; pad(image) makes it so"
             )
+        batch, h, w = len(x), x.shape[2] // self.block, x.shape[3] // self.block
         with _exactly(x):
-            return F.conv2d(x, self.kernel(x), stride=self.block)
+            blocks = x.reshape(batch, h, self.block, w, self.block).transpose(2, 3).reshape(-1, self.block**2)
+            return (blocks @ self.matrix(x).T).view(batch, h, w, self.m).permute(0, 3, 1, 2).contiguous()
 
     def adjoint(self, y: Tensor) -> Tensor:
         r"""Back-project: :math:`\Phi^\top y` block by block, (B, m, h, w) -> (B, 1, block*h, block*w). Eq. 5."""
         if y.ndim != 4 or y.shape[1] != self.m:
             raise ValueError(f"y must be (B, {self.m}, h, w), not {tuple(y.shape)}")
+        batch, _, h, w = y.shape
         with _exactly(y):
-            return F.conv_transpose2d(y, self.kernel(y), stride=self.block)
+            blocks = y.permute(0, 2, 3, 1).reshape(-1, self.m) @ self.matrix(y)
+            blocks = blocks.view(batch, h, w, self.block, self.block).transpose(2, 3)
+            return blocks.reshape(batch, 1, h * self.block, w * self.block)
 
     def normal(self, x: Tensor) -> Tensor:
         r"""Return :math:`\Phi^\top\Phi x`, the same shape as `x`: a projection where the rows are orthonormal."""
@@ -191,8 +197,8 @@ class MixedSampling(BlockSampling):
         """Replace the matrix by another of the same shape, in place, and forget what was computed from the old one."""
         self.phi.copy_(phi)
         self.remembered.clear()
-        for kernel in self._kernels.values():
-            kernel.copy_(phi.view_as(kernel))
+        for copy in self._copies.values():
+            copy.copy_(phi)
 
     def A(self, x: Tensor) -> Tensor:  # noqa: N802
         """Measure each image of (B, 1, 33h, 33w) at its own ratio; rows beyond it are zero in (B, m, h, w)."""

@@ -84,6 +84,14 @@ def test_measuring_is_a_matrix_product_per_block() -> None:
         torch.testing.assert_close(y[1, :, i, j], sampling.phi @ block, atol=1e-12, rtol=0)
 
 
+def test_the_product_of_matrices_is_the_strided_convolution() -> None:
+    sampling, x = BlockSampling(0.2), images(2, 2, 3)
+    filters = sampling.phi.view(-1, 1, 33, 33)
+    y = sampling.A(x)
+    torch.testing.assert_close(y, F.conv2d(x, filters, stride=33), atol=1e-12, rtol=0)
+    torch.testing.assert_close(sampling.adjoint(y), F.conv_transpose2d(y, filters, stride=33), atol=1e-12, rtol=0)
+
+
 def test_pixel_shuffle_is_the_plain_block_layout() -> None:
     sampling = BlockSampling(0.3)
     y = torch.randn(2, sampling.m, 2, 3, dtype=torch.float64)

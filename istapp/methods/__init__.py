@@ -1,9 +1,11 @@
 """The systems of Table 1, one file each, found by name.
 
 A new method is a new file in this folder: ``my_method.py`` with a class ``METHOD`` and a function
-``build(weights=None, **options)`` that returns a `Method` is `get("my-method")` everywhere.
+``build(weights=None, **options)`` that returns a `Method` is `get("my-method")` everywhere. The environment variable
+ISTAPP_METHODS names further folders of such files, so that a method of one's own need not live in this package.
 """
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +19,8 @@ __all__ = [
     "Blockwise", "Description", "Method", "Network", "PerRatio", "Tied",
     "blockwise", "class_of", "describe", "get", "names",
 ]  # fmt: skip
+
+__path__ += [folder for folder in os.environ.get("ISTAPP_METHODS", "").split(os.pathsep) if folder]
 
 _NOT_METHODS = {"base", "found"}
 
