@@ -1,0 +1,62 @@
+"""Tables of the book: the best marked, the missing said, nothing clickable without a script."""
+
+import re
+from html.parser import HTMLParser
+
+from istapp import results
+from istapp.tables import BEST, Table, source
+
+ROWS = {"a <b>": (1.234, 5.0), "c": (1.2361, None), "d": ("not yet run", 7.0), "e": ("not yet run: istapp x",)}
+
+
+class Counter(HTMLParser):
+    """Counts opening and closing tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: dict[str, int] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.open[tag] = self.open.get(tag, 0) + 1
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open[tag] -= 1
+
+
+def test_the_best_of_each_column_is_marked_in_text_and_in_html() -> None:
+    table = Table("A caption", ["name", "x", "y"], ROWS, best="max")
+    assert [line for line in repr(table).splitlines() if BEST in line][0].startswith("c") and repr(table).count(
+        BEST
+    ) == 2
+    assert len(re.findall(rf"<b>[\d.]+ {BEST}</b>", table._repr_html_())) == 2
+    assert BEST not in repr(Table("A caption", ["name", "x", "y"], ROWS))
+    assert f"5.00 {BEST}" in repr(Table("A caption", ["name", "x", "y"], ROWS, best="min"))
+
+
+def test_equal_as_printed_is_equally_good() -> None:
+    table = Table("Two", ["name", "x"], {"a": (1.001,), "b": (1.002,)}, best="max")
+    assert repr(table).count(BEST) == 2
+
+
+def test_html_is_closed_escaped_and_needs_no_address() -> None:
+    text = Table("A caption", ["name", "x", "y"], ROWS, best="max", note="from & to")._repr_html_()
+    assert not any(Counter(text).open.values())
+    assert "a &lt;b&gt;" in text and "from &amp; to" in text and "http" not in text
+    assert "<button" not in text, "headers turn into buttons by the script alone"
+    assert (
+        'colspan="2"' in text
+        and text == Table("A caption", ["name", "x", "y"], ROWS, best="max", note="from & to")._repr_html_()
+    )
+
+
+def test_signs_and_gaps() -> None:
+    shown = repr(Table("Differences", ["name", "x", "y"], {"a": (0.5, -0.25), "b": (None, "no")}, sign=True))
+    assert "+0.50" in shown and "−0.25" in shown and "–" in shown and "no" in shown
+
+
+def test_the_source_names_commit_weights_and_matrix() -> None:
+    cell = results.cell(results.load(), "ista-net-pp", "photos", 0.1)
+    line = source([cell, None], "smoke")
+    assert cell is not None and cell.run in line and cell.rows[0]["provenance"].split()[0] in line
+    assert "seed 0" in line and "smoke" in line and source([None]) == "Nothing of this has been run yet."
