@@ -19,7 +19,7 @@ GRID = {
 }
 FILE = paths.RESULTS / "tuning.csv"
 #: Damping and rule for the iterate to return, of BM3D-AMP with the built-in denoiser.
-AMP_GRID = [(damping, "residual") for damping in (0.0, 0.1, 0.2, 0.3, 0.4)] + [(0.0, "last"), (0.2, "last")]
+AMP_GRID = [(damping, "residual") for damping in (0.0, 0.1, 0.2, 0.3, 0.4)] + [(0.0, "last")]
 AMP_FILE = paths.RESULTS / "tuning-amp.csv"
 
 
