@@ -43,8 +43,12 @@ def show_images(
     width: float = 2.4,
     vmin: float = 0,
     vmax: float = 1,
+    box: tuple[int, int, int] | None = None,
 ) -> "Figure":
-    """Draw images in a grid of `columns`, each `width` inches wide, with a title above; gray values vmin ... vmax."""
+    """Draw images in a grid of `columns`, each `width` inches wide, with a title above; gray values vmin ... vmax.
+
+    `box` is a square, (top, left, side) in pixels, that every image shows enlarged in the corner opposite to it.
+    """
     import matplotlib.pyplot as plt
 
     columns = columns or len(images)
@@ -57,7 +61,27 @@ def show_images(
     for axis, array, title in zip(axes.flat, arrays, [*titles, *[""] * len(arrays)]):
         axis.imshow(array, vmin=vmin, vmax=vmax)  # antialiased where shrunk, so that no pixel row is dropped
         axis.set_title(title)
+        if box is not None:
+            enlarge(axis, array, box)
     return figure
+
+
+def enlarge(axis: "Axes", pixels: np.ndarray, box: tuple[int, int, int]) -> None:
+    """Frame a square (top, left, side) of the pixels drawn in `axis`, and show it enlarged in the opposite corner."""
+    from matplotlib.patches import Rectangle
+
+    (top, left, side), (height, width) = box, pixels.shape[:2]
+    shown = 0.42 * min(height, width)
+    x = 0 if left + side / 2 > width / 2 else 1 - shown / width
+    y = 1 - shown / height if top + side / 2 > height / 2 else 0
+    inset = axis.inset_axes((x, y, shown / width, shown / height))
+    inset.imshow(pixels[top : top + side, left : left + side], vmin=0, vmax=1, interpolation="nearest")
+    inset.grid(False)
+    inset.set(xticks=[], yticks=[])
+    for spine in inset.spines.values():
+        spine.set(visible=True, color=COLOURS[4], linewidth=1.6)
+    frame = {"fill": False, "edgecolor": COLOURS[4], "linewidth": 1.6}
+    axis.add_patch(Rectangle((left - 0.5, top - 0.5), side, side, **frame))
 
 
 def curves(
