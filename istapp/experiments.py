@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,28 @@ def _laptop() -> list[Experiment]:
         ours(100e6, batch=32, blocks=1, average=0.998), "ista-net-plus", ratios=(0.1,), matrix_seed=1, minutes=6,
         main=True,
     ))  # fmt: skip
+    for ratio in (0.1, 0.3, 0.5):
+        runs.append(Experiment(
+            f"reconnet-laptop-{100 * ratio:g}", "Table 1, ReconNet, laptop edition", {"ratio": ratio, "matrix_seed": 0},
+            ours(60e6, batch=32, blocks=1, average=0.998), "reconnet", ratios=(ratio,), minutes=4, main=True,
+        ))  # fmt: skip
+    runs.append(Experiment(
+        "ldamp-laptop", "Table 1, LDAMP's denoisers, laptop edition",
+        {"edges": [0, 10, 20, 40, 60, 100, 200, 500], "layers": 6, "channels": 24},
+        ours(120e6, batch=28, blocks=1, average=0.998), "ldamp", ratios=(0.1, 0.3, 0.5), minutes=12, main=True,
+        tests=tests,
+    ))  # fmt: skip
     for stages, channels in ((3, 16), (7, 16), (5, 8), (5, 24)):
         runs.append(Experiment(
             f"ista-net-pp-laptop-fig4-k{stages}-c{channels}", "Fig. 4, laptop edition",
             {"stages": stages, "channels": channels}, budget, minutes=12, tests=tests,
         ))  # fmt: skip
+    runs += [
+        Experiment("ista-net-pp-laptop-released-recipe", "the released recipe at equal pixels, laptop edition", small,
+                   released(budget.pixels), minutes=12, tests=tests),
+        Experiment("ista-net-pp-laptop-train91", "Fig. 7(a), Train91, laptop edition", small, budget,
+                   training_set="T91", minutes=12, tests=tests),
+    ]  # fmt: skip
     return runs
 
 
@@ -155,6 +172,7 @@ def _campaign_2() -> list[Experiment]:
         "ista-net-plus-train91-30", "Table 3, ISTA-Net+ on Train91", {"stages": 9, "channels": 32, "ratio": 0.3}, plus,
         "ista-net-plus", training_set="T91", ratios=(0.3,), minutes=3,
     ))  # fmt: skip
+    runs += _rivals()
     sizes = [(k, 32) for k in (5, 9, 13, 17, 20, 25)] + [(20, c) for c in (8, 16, 24, 48, 64)]
     for stages, channels in sizes:
         config, tail = {"stages": stages, "channels": channels}, f"k{stages}-c{channels}"
@@ -166,6 +184,46 @@ def _campaign_2() -> list[Experiment]:
             ratios=(0.1,), minutes=minutes,
         ))  # fmt: skip
     return runs
+
+
+def _rivals() -> list[Experiment]:
+    """Table 1's other networks, one for each ratio as published, all on equal pixels; Table 3's on both sets."""
+    single, rate = {"blocks": 1, "rate": 6e-4}, {"rate": 3e-4}
+    recipes = {
+        "reconnet": ours(4e9, batch=512, **single),
+        "dpdnn": ours(4e9, batch=128, **single),
+        "gdn": ours(4e9, batch=128, **single),
+        "dpa-net": ours(4e9, batch=32, block=16, blocks=4, **rate),
+        "mac-net": ours(4e9, batch=32, block=16, blocks=6, **rate),
+    }
+    label = {"reconnet": "ReconNet", "dpdnn": "DPDNN", "gdn": "GDN", "dpa-net": "DPA-Net", "mac-net": "MAC-Net"}
+    minutes = {"reconnet": 1, "dpdnn": 6, "gdn": 12, "dpa-net": 4, "mac-net": 4}
+
+    def one(method: str, ratio: float, tail: str = "", **changes: Any) -> Experiment:
+        config: dict[str, Any] = {"ratio": ratio}
+        if method in ("reconnet", "dpa-net", "mac-net"):
+            config["matrix_seed"] = 0
+        given = {"purpose": f"Table 1, {label[method]}", "main": True} | changes
+        return Experiment(
+            f"{method}-{tail}{100 * ratio:g}", config=config, recipe=recipes[method], method=method, ratios=(ratio,),
+            minutes=minutes[method], **given,
+        )  # fmt: skip
+
+    denoisers = Experiment(
+        "ldamp-full", "Table 1, LDAMP's denoisers", {"layers": 17, "channels": 64},
+        ours(4e9, batch=288, blocks=1, rate=6e-4), "ldamp", minutes=6, main=True,
+    )  # fmt: skip
+    # ReconNet and the denoisers are cheap; of the others the paper's three ratios come before the two in between.
+    runs = [*(one("reconnet", ratio) for ratio in FIVE), denoisers]
+    dear = ("dpdnn", "mac-net", "gdn", "dpa-net")
+    runs += [one(method, ratio) for method in dear for ratio in (0.1, 0.3, 0.5)]
+    runs += [
+        one(method, 0.3, "train91-", purpose=f"Table 3, {label[method]} on Train91", main=False, training_set="T91")
+        for method in ("dpdnn", "mac-net")
+    ]
+    kept = one("gdn", 0.3, "mean-kept-", purpose="GDN whose regulariser leaves the mean alone", main=False)
+    runs.append(replace(kept, config=kept.config | {"keep_mean": True}))
+    return runs + [one(method, ratio) for method in dear for ratio in (0.2, 0.4)]
 
 
 #: Every run, in order of worth: what a GPU is for first where there is one, see `queue`.
