@@ -8,7 +8,7 @@ Chapter 12 shows the lot.
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
@@ -21,6 +21,9 @@ from istapp.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, RE
 
 #: The verdicts, best first.
 VERDICTS = (EXCEEDED, REPRODUCED, NOT_REPRODUCED, NOT_RUN, NOT_MEASURABLE)
+
+#: Rows by method and set, so that each of some hundred numbers need not look at all of them.
+Rows = Mapping[tuple[str, str], Sequence[Row]]
 
 #: Why a set cannot be repeated that the registry does not hold.
 NO_PROTOCOL = "the paper does not say how it took {}'s photographs, and their full size is no registered set"
@@ -77,10 +80,18 @@ class Measured:
     provenance: str
 
 
-def measure(rows: Sequence[Row], method: str, dataset: str, ratio: float, edition: str, run: str | None = None,
+def grouped(rows: Iterable[Row]) -> Rows:
+    """Sort rows by method and set."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["method"], row["dataset"]), []).append(row)
+    return found
+
+
+def measure(rows: Rows, method: str, dataset: str, ratio: float, edition: str, run: str | None = None,
             variant: str = "") -> Measured | None:  # fmt: skip
     """Return `results.cell` of one edition, or None while there is none."""
-    cell = results.cell(rows, method, dataset, ratio, run, variant, edition)
+    cell = results.cell(rows.get((method, dataset), ()), method, dataset, ratio, run, variant, edition)
     if cell is None:
         return None
     origin = "; ".join(sorted({row["provenance"] for row in cell.rows}))
@@ -152,7 +163,7 @@ def command(method: str, dataset: str, ratio: float, run: str = "") -> str:
     return f"istapp evaluate --method {method} {options}"
 
 
-def unmeasurable(method: str, dataset: str, rows: Sequence[Row], ratio: float) -> str:
+def unmeasurable(method: str, dataset: str, rows: Rows, ratio: float) -> str:
     """Return why nobody can repeat a cell of Table 1 or 2, or nothing."""
     if method == "nlr-csnet":
         return "neither its code nor its layers were published; ours is in its spirit only"
@@ -162,7 +173,7 @@ def unmeasurable(method: str, dataset: str, rows: Sequence[Row], ratio: float) -
     return NO_PROTOCOL.format(dataset) + (f"; 256 x 256 crops: {crops.value:.2f} dB, another number" if crops else "")
 
 
-def _cells(rows: Sequence[Row], table: int, method: str, label: str, dataset: str, numbers: paper.Numbers,
+def _cells(rows: Rows, table: int, method: str, label: str, dataset: str, numbers: paper.Numbers,
            average: float | None) -> list[Entry]:  # fmt: skip
     """The cells of one method on one set, their average, and whether the printed average is that of the cells."""
     ratios = paper.RATIOS if table == 1 else paper.THREE
@@ -181,7 +192,7 @@ def _cells(rows: Sequence[Row], table: int, method: str, label: str, dataset: st
         )
         ours, laptop = (mean([part[n] for part in parts]) for n in (0, 1))
         hint = next((e.note for e in found if e.verdict == NOT_RUN), "")
-        reason = unmeasurable(method, dataset, (), ratios[0])
+        reason = unmeasurable(method, dataset, {}, ratios[0])
         found.append(judged(entry, ours, laptop, hint, reason))
         id_, what = f"table{table}/{dataset}/{method}", f"{label}, recomputed"
         found.append(arithmetic(id_, entry.where, what, average, fmean(n or 0 for n in numbers)))
@@ -219,7 +230,7 @@ def _count(id_: str, what: str, unit: str, published: float, ours: float | None,
     return replace(entry, edition="built", verdict=verdict)
 
 
-def _comparison(rows: Sequence[Row], row: paper.Comparison) -> list[Entry]:
+def _comparison(rows: Rows, row: paper.Comparison) -> list[Entry]:
     """A row of Table 1: ten cells, two averages, parameters and time."""
     found = _cells(rows, 1, row.method, row.label, "BSD68", row.bsd68, row.bsd68_average)
     found += _cells(rows, 1, row.method, row.label, "Set11", row.set11, row.set11_average)
@@ -245,7 +256,7 @@ def _comparison(rows: Sequence[Row], row: paper.Comparison) -> list[Entry]:
     return [*found, replace(entry, verdict=NOT_MEASURABLE, note=reason)]
 
 
-def _trained_on(rows: Sequence[Row], row: paper.TrainingSet) -> list[Entry]:
+def _trained_on(rows: Rows, row: paper.TrainingSet) -> list[Entry]:
     """A row of Table 3, BSD68 at 30 %: the training set decides the run."""
     own = "T91" if row.trained_on == "Train91" else row.trained_on
     found = []
@@ -264,7 +275,7 @@ def _trained_on(rows: Sequence[Row], row: paper.TrainingSet) -> list[Entry]:
     return found
 
 
-def ablation(rows: Sequence[Row], setting: str, ratio: float, edition: str) -> Measured | None:
+def ablation(rows: Rows, setting: str, ratio: float, edition: str) -> Measured | None:
     """Return ours for a cell of Table 4; (a) is the network of (b), block by block."""
     letter, prefix = ("b" if setting == "a" else setting), "laptop-" if edition == "laptop" else ""
     row = next(r for r in paper.TABLE4 if r.setting == setting)
@@ -273,7 +284,7 @@ def ablation(rows: Sequence[Row], setting: str, ratio: float, edition: str) -> M
     return measure(rows, "ista-net-pp", "Set11", ratio, edition, f"ista-net-pp-{prefix}table4-{letter}", variant)
 
 
-def _ablation_row(rows: Sequence[Row], row: paper.Ablation) -> list[Entry]:
+def _ablation_row(rows: Rows, row: paper.Ablation) -> list[Entry]:
     """A row of Table 4: three cells and a count."""
     run, found = f"ista-net-pp-table4-{'b' if row.setting == 'a' else row.setting}", []
     for ratio, value in zip(paper.THREE, row.psnr, strict=True):
@@ -292,10 +303,11 @@ def _ablation_row(rows: Sequence[Row], row: paper.Ablation) -> list[Entry]:
     ]
 
 
-def everything(rows: Sequence[Row]) -> list[Entry]:
+def everything(every_row: Iterable[Row]) -> list[Entry]:
     """Return every entry of the ledger, in the paper's order."""
     from istapp import statements
 
+    rows = grouped(every_row)
     found = [entry for row in paper.TABLE1 for entry in _comparison(rows, row)]
     for large in paper.TABLE2:
         found += _cells(rows, 2, large.method, large.label, "Urban100", large.urban100, large.urban100_average)

@@ -139,9 +139,9 @@ def tally(found: Iterable[Entry]) -> dict[str, int]:
 def summary(found: list[Entry]) -> str:
     """Return the ledger as text: judged numbers line by line, the others gathered with their reason or command."""
     lines: list[str] = []
-    for place in dict.fromkeys(map(_place, found)):
-        own = [entry for entry in found if _place(entry) == place]
-        lines += ["", place, *(_line(entry) for entry in own if entry.verdict not in (NOT_RUN, NOT_MEASURABLE))]
+    for here in dict.fromkeys(map(place, found)):
+        own = [entry for entry in found if place(entry) == here]
+        lines += ["", here, *(_line(entry) for entry in own if entry.verdict not in (NOT_RUN, NOT_MEASURABLE))]
         for verdict in (NOT_RUN, NOT_MEASURABLE):
             waiting = [entry for entry in own if entry.verdict == verdict]
             for what in dict.fromkeys(entry.what for entry in waiting):
@@ -150,8 +150,8 @@ def summary(found: list[Entry]) -> str:
     return "\n".join([*lines[1:], "", f"{len(found)} numbers: {counted}"])
 
 
-def _place(entry: Entry) -> str:
-    """Where an entry stands, without its column."""
+def place(entry: Entry) -> str:
+    """Return where an entry stands, without its column: ``Table 1, Set11``."""
     return re.sub(r" (\d+ %|Avg\.)$", "", entry.where)
 
 
@@ -159,13 +159,13 @@ def _line(entry: Entry) -> str:
     digits = 2 if entry.unit in ("dB", "million") else 0
     ours, published = f"{entry.ours:,.{digits}f}", f"{entry.published:,.{digits}f}"
     note = f"  ({entry.note})" if entry.note else ""
-    what = entry.what + entry.where.removeprefix(_place(entry))
+    what = entry.what + entry.where.removeprefix(place(entry))
     return f"  {what:44} {published:>9} {ours:>9} {entry.unit:8} {entry.verdict}{note}"
 
 
 def _gathered(verdict: str, same: list[Entry]) -> str:
     """One line for a row of a table, with the columns that wait and the laptop edition's values in them."""
-    columns = ",".join(filter(None, (entry.where.removeprefix(_place(entry)) for entry in same)))
+    columns = ",".join(filter(None, (entry.where.removeprefix(place(entry)) for entry in same)))
     laptop = ", ".join(f"{entry.laptop:.2f}" for entry in same if entry.laptop is not None)
     beside = f" (laptop edition {laptop})" if laptop else ""
     return f"  {same[0].what}{columns}: {verdict}{beside}\n      {same[0].note}"

@@ -1,6 +1,5 @@
 """The numbers in the paper's text: what each sentence claims, measured where it can be, recomputed where it must be."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -8,6 +7,7 @@ from istapp import paper, registry
 from istapp.judgement import (
     NO_PROTOCOL,
     Entry,
+    Rows,
     ablation,
     arithmetic,
     command,
@@ -19,12 +19,12 @@ from istapp.judgement import (
     minus,
 )
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.results import NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, Row
+from istapp.results import NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
 
 EDITIONS = ("paper", "laptop")
 
 
-def everything(rows: Sequence[Row]) -> list[Entry]:
+def everything(rows: Rows) -> list[Entry]:
     """Return an entry for every number in the paper's text."""
     return [*_setting(), *_stages(rows), *_gains(rows), *_training_sets(rows), *_strategies(rows), *_consistency()]
 
@@ -51,7 +51,7 @@ def _setting() -> list[Entry]:
     ]  # fmt: skip
 
 
-def _stages(rows: Sequence[Row]) -> list[Entry]:
+def _stages(rows: Rows) -> list[Entry]:
     """Sec. 3.2, Fig. 4: the lead over ISTA-Net+ with as many stages, Set11 at 10 %."""
     found = []
     for stages, gain in paper.STAGE_GAINS.items():
@@ -62,7 +62,7 @@ def _stages(rows: Sequence[Row]) -> list[Entry]:
     return found
 
 
-def _gains(rows: Sequence[Row]) -> list[Entry]:
+def _gains(rows: Rows) -> list[Entry]:
     """Sec. 3.3: mean gains over ISTA-Net+, measured, and recomputed from the printed averages."""
     found, printed = [], {}
     for row in paper.TABLE1:
@@ -85,7 +85,7 @@ def _gains(rows: Sequence[Row]) -> list[Entry]:
     return found
 
 
-def _training_sets(rows: Sequence[Row]) -> list[Entry]:
+def _training_sets(rows: Rows) -> list[Entry]:
     """Sec. 4.1, Fig. 7: Train400 against Train91, taken as Set11 at 30 %, where such values occur."""
     runs = {"Train400": "ista-net-pp-table4-e", "Train91": "ista-net-pp-train91"}
     ours = {name: measure(rows, "ista-net-pp", "Set11", 0.3, "paper", run) for name, run in runs.items()}
@@ -103,7 +103,7 @@ def _training_sets(rows: Sequence[Row]) -> list[Entry]:
     return found + [replace(e, verdict=NOT_MEASURABLE, note=r) for e, r in zip((house, plants), reasons, strict=True)]
 
 
-def _strategies(rows: Sequence[Row]) -> list[Entry]:
+def _strategies(rows: Rows) -> list[Entry]:
     """Sec. 4.2: what the dynamic unfolding and the cross-block strategy are worth on Set11."""
     cells = {(s, r, e): ablation(rows, s, r, e) for s in "abe" for r in paper.THREE for e in EDITIONS}
     unfolding = [minus(*(mean([cells[s, r, e] for r in paper.THREE]) for s in "eb")) for e in EDITIONS]
