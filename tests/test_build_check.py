@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pipeline.check import faults
+from pipeline.check import claim_faults, faults
 
 CLEAN = {
     "index.html": """<html><head><link rel="canonical" href="https://example.org/">
@@ -65,3 +65,16 @@ def test_planted_fault_is_found(site, page, old, new, fault):
 
 def test_a_folder_without_pages_does_not_pass(tmp_path):
     assert faults(tmp_path) == [f"{tmp_path.name}: no page at all"]
+
+
+def test_a_claim_that_fails_is_a_fault_of_the_pages(tmp_path):
+    assert claim_faults(tmp_path) == []  # a book without claims
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "claims.csv").write_text("id,page\n")
+    package = tmp_path / "istapp"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "claims.py").write_text("print('a page: no longer holds')\nraise SystemExit(1)\n")
+    assert claim_faults(tmp_path) == ["a page: no longer holds"]
+    (package / "claims.py").write_text("print('all is well')\n")
+    assert claim_faults(tmp_path) == []

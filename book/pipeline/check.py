@@ -1,6 +1,9 @@
 """What the written pages must keep: nothing from another host, an alt text for every image, no link to nowhere."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -96,3 +99,12 @@ def faults(folder: Path) -> list[str]:
         remote = REMOTE_CSS.findall(path.read_text(encoding="utf-8"))
         found += [f"{path.relative_to(folder)}: loads from another host: {link}" for link in remote]
     return found
+
+
+def claim_faults(root: Path) -> list[str]:
+    """Sentences of the project at `root` with a number that no longer holds: see `istapp.claims`."""
+    if not (root / "data" / "claims.csv").exists():
+        return []
+    here = os.environ | {"PYTHONPATH": str(root)}  # this checkout's istapp computes them
+    done = subprocess.run([sys.executable, "-m", "istapp.claims"], cwd=root, env=here, capture_output=True, text=True)
+    return (done.stdout or done.stderr).splitlines() if done.returncode else []

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pipeline import ROOT, BuildError
-from pipeline.check import faults
+from pipeline.check import claim_faults, faults
 from pipeline.execute import EXECUTED, chapters, record_of
 
 BUILD = ROOT / "build"
@@ -85,12 +85,14 @@ def write() -> None:
     """Make `build/html` show the sources and executed chapters as they are now; nothing is done when it does.
 
     Raises:
-        BuildError: Sphinx warned, or a page has a fault; then the last good HTML stays.
+        BuildError: a sentence's number is wrong, Sphinx warned, or a page has a fault; the last good HTML stays.
     """
     stamp = stage()
     if HTML.exists() and STAMP.exists() and STAMP.read_text() == stamp:
         print("the pages are up to date", flush=True)
         return
+    if found := claim_faults(ROOT):
+        raise BuildError("\n".join([*found, f"{len(found)} sentences of data/claims.csv do not hold"]))
     print("writing the pages ...", flush=True)
     shutil.rmtree(BUILD / "_build", ignore_errors=True)
     fresh = sphinx()

@@ -1,0 +1,56 @@
+"""Sentences with numbers: each stands on its page and holds, and a wrong one is named."""
+
+from dataclasses import replace
+
+import pytest
+
+from istapp import claims
+from istapp.errors import UserError
+
+CLAIMS = claims.load()
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
+def test_the_sentence_stands_and_holds(claim):
+    assert claims.fault(claim) == ""
+
+
+def test_claims_are_told_apart_and_state_something():
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) > 40
+    assert len({claim.page for claim in CLAIMS}) >= 8
+    for claim in CLAIMS:
+        assert 0 <= claim.tolerance <= 0.05 * abs(claim.expected) + 1e-9 and any(c.isalnum() for c in claim.sentence)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
+def test_another_value_would_be_refused(claim):
+    off = replace(claim, expected=claim.expected + 2 * claim.tolerance + 1e-6)
+    assert "no longer holds" in claims.fault(off)
+
+
+def test_faults_name_page_claim_and_reason():
+    claim = CLAIMS[0]
+    gone = claims.fault(replace(claim, sentence="keep 110 numbers"))
+    assert claim.page in gone and claim.id in gone and "no longer stands there" in gone
+    assert "ZeroDivisionError" in claims.fault(replace(claim, expression="1 / 0"))
+    assert "there is no page" in claims.fault(replace(claim, page="notebooks/99.ipynb"))
+
+
+def test_how_lines_are_broken_does_not_matter():
+    claim = CLAIMS[0]
+    assert claims.fault(replace(claim, sentence=claim.sentence.replace(" ", "\n  "))) == ""
+
+
+def test_main_prints_faults_and_fails(monkeypatch, capsys):
+    monkeypatch.setattr(claims, "load", lambda: CLAIMS[:2])
+    assert claims.main() == 0 and not capsys.readouterr().out
+    monkeypatch.setattr(claims, "load", lambda: [replace(CLAIMS[0], expected=1)])
+    assert claims.main() == 1 and CLAIMS[0].id in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_list_of_claims_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no .*claims.csv"):
+        claims.load(tmp_path / "claims.csv")
+    (tmp_path / "claims.csv").write_text("id,page\n")
+    with pytest.raises(UserError, match="other columns"):
+        claims.load(tmp_path / "claims.csv")
