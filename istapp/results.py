@@ -41,13 +41,25 @@ def files(folder: Path | None = None) -> list[Path]:
 
 
 def load(folder: Path | None = None) -> list[Row]:
-    """Return every row in `folder`, by default `data/results`: ratio (percent), psnr (dB), ssim, seconds as numbers."""
+    """Return every row in `folder`, by default `data/results`: ratio (percent), psnr (dB), ssim, seconds as numbers.
+
+    A row that a network's weights made outside a run gets the run of these weights.
+    """
     return [_numbers(row) for path in files(folder) for row in read_rows(path)]
 
 
 def _numbers(row: dict[str, str]) -> Row:
     numeric = {key: float(row[key]) if row[key] else None for key in ("ratio", "psnr", "ssim", "seconds")}
-    return {**row, **numeric}
+    return {**row, **numeric, "run": row["run"] or _run_of_weights(row)}
+
+
+def _run_of_weights(row: dict[str, str]) -> str:
+    """Return whose weights a row without a run was made with, so that no small network passes for the paper's."""
+    words = row["provenance"].replace(",", " ").split()
+    runs = [word.removesuffix(".safetensors") for word in words if word.endswith(".safetensors")]
+    percent = float(row["ratio"])
+    own = [run for run in runs if run in ALL and any(abs(100 * r - percent) < 1e-6 for r in ALL[run].ratios)]
+    return (own or runs or [""])[0]
 
 
 def edition(run: str) -> str:
@@ -107,7 +119,7 @@ def cell(
     """Return our number for a method, a set and a CS ratio in (0, 1], or None while there is none.
 
     Without `run` it is that of the method's main network, the paper edition before the laptop edition; `wanted` names
-    the only edition that counts.
+    the only edition that counts. Runs that are no experiment of this project count only when named.
     """
     own = [
         row for row in select(rows, method=method, dataset=dataset, variant=variant)
@@ -115,7 +127,7 @@ def cell(
     ]  # fmt: skip
     runs = list(dict.fromkeys(row["run"] for row in own)) if run is None else [run]
     if run is None:
-        runs = [name for name in runs if name not in ALL or ALL[name].main]
+        runs = [name for name in runs if name == "" or (name in ALL and ALL[name].main)]
     runs = [name for name in runs if wanted in (None, edition(name))]
     found = {name: _first_matrix(select(own, run=name)) for name in runs}
     best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)

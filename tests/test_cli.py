@@ -11,7 +11,17 @@ from istapp.__main__ import main, parser, percent
 from istapp.errors import UserError
 from istapp.evaluation import read_rows
 
-COMMANDS = ["datasets", "methods", "reconstruct", "evaluate", "experiments", "train", "reproduce", "benchmark"]
+COMMANDS = [
+    "datasets",
+    "methods",
+    "reconstruct",
+    "evaluate",
+    "experiments",
+    "train",
+    "reproduce",
+    "benchmark",
+    "ledger",
+]
 
 
 @pytest.fixture

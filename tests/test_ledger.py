@@ -185,6 +185,15 @@ def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks():
     assert judgement.ablation(judgement.grouped(rows), "a", 0.3, "paper").value == pytest.approx(34.1)
 
 
+def test_training_sets_are_compared_in_both_editions():
+    levels = {"table4-e": 34.8, "train91": 34.3, "laptop-table4-e": 31.0, "laptop-train91": 30.9}
+    rows = [r for run, level in levels.items() for r in whole(level, ratio=30.0, run=f"ista-net-pp-{run}")]
+    found = {entry.id: entry for entry in judgement.everything(rows)}
+    lead = found["text/training-set/lead"]
+    assert (lead.ours, lead.laptop) == (pytest.approx(0.5), pytest.approx(0.1)) and lead.verdict == REPRODUCED
+    assert found["text/training-set/Train91"].verdict == REPRODUCED
+
+
 def test_recording_twice_changes_nothing(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     ledger.write(folder)

@@ -48,6 +48,19 @@ def test_only_files_of_result_rows_are_read(tmp_path):
     assert (read["psnr"], read["ratio"], read["ssim"]) == (30.5, 10.0, None)
 
 
+def test_rows_made_outside_a_run_belong_to_their_weights(tmp_path):
+    outside = row(ratio="10", ssim="", run="", provenance="abc ista-net-pp-laptop.safetensors")
+    five = ", ".join(f"ista-net-plus-{n}.safetensors" for n in (10, 20, 30))
+    plus = row(ratio="20", ssim="", run="", method="ista-net-plus", provenance=f"abc {five}")
+    mine = row("house", ratio="10", ssim="", run="", provenance="abc my-own.safetensors")
+    store(tmp_path / "a.csv", [outside, plus, mine, row(ratio="10", ssim="", run="", method="tv", provenance="abc")])
+    rows = results.load(tmp_path)
+    assert [r["run"] for r in rows] == ["ista-net-pp-laptop", "ista-net-plus-20", "my-own", ""]
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1, wanted="paper") is None
+    assert results.cell(rows, "tv", "Set11", 0.1, wanted="paper").psnr == 30
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1, run="my-own").psnr == 30
+
+
 def test_shipped_rows_are_read():
     rows = results.load()
     assert rows and all(set(r) == set(COLUMNS) and math.isfinite(r["psnr"]) for r in rows)
