@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         "train", "train one experiment, or work off the queue",
         "istapp train --queue --minutes 10 --device cuda --out out",
     )  # fmt: skip
-    training.add_argument("id", metavar="ID", nargs="?", help="see `istapp experiments`")
+    training.add_argument("id", metavar="ID", nargs="?", help="see `istapp experiments`; a method: its next run")
     training.add_argument("--queue", action="store_true", help="take the unfinished ones in order of worth")
     training.add_argument("--minutes", type=float, default=math.inf, help="stop cleanly in time; run again to go on")
     training.add_argument("--together", type=int, default=1, metavar="N", help="with --queue: N runs side by side")
@@ -240,7 +240,8 @@ def _train(options: argparse.Namespace) -> None:
         done = experiments.work_off(options.minutes, options.device, places, options.together)
         print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
     else:
-        experiments.run(experiments.find(options.id), options.minutes, options.device, places, say=print)
+        chosen = experiments.find(options.id, places, options.device == "cuda")
+        experiments.run(chosen, options.minutes, options.device, places, say=print)
 
 
 def _reproduce(options: argparse.Namespace) -> None:

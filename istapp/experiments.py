@@ -223,7 +223,15 @@ def _rivals() -> list[Experiment]:
     ]
     kept = one("gdn", 0.3, "mean-kept-", purpose="GDN whose regulariser leaves the mean alone", main=False)
     runs.append(replace(kept, config=kept.config | {"keep_mean": True}))
-    return runs + [one(method, ratio) for method in dear for ratio in (0.2, 0.4)]
+    runs += [one(method, ratio) for method in dear for ratio in (0.2, 0.4)]
+    older = ours(4e9, batch=512, blocks=1, rate=6e-4)
+    return runs + [
+        Experiment(
+            f"ista-net-{100 * ratio:g}", "ISTA-Net, the ancestor of ISTA-Net+",
+            {"stages": 9, "channels": 32, "ratio": ratio}, older, "ista-net", ratios=(ratio,), minutes=2, main=True,
+        )
+        for ratio in (0.1, 0.3, 0.5)
+    ]  # fmt: skip
 
 
 #: Every run, in order of worth: what a GPU is for first where there is one, see `queue`.
@@ -231,15 +239,22 @@ LAPTOP, CAMPAIGN_1, CAMPAIGN_2 = _laptop(), _campaign_1(), _campaign_2()
 ALL = {experiment.id: experiment for experiment in (*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP)}
 
 
-def find(name: str) -> Experiment:
-    """Return the experiment of that id.
+def find(name: str, places: "Places | None" = None, on_gpu: bool = False) -> Experiment:
+    """Return the experiment of that id, or of a method's name its next unfinished run: a small one without a GPU.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or a method has nothing left to train.
     """
-    if name not in ALL:
+    if name in ALL:
+        return ALL[name]
+    order = ALL.values() if on_gpu else (*LAPTOP, *CAMPAIGN_1, *CAMPAIGN_2)
+    own = [experiment for experiment in order if experiment.method == name]
+    waiting = [experiment for experiment in own if status(experiment.id, places or Places()) != "done"]
+    if own and not waiting:
+        raise UserError(f"every run of {name} is done; `istapp experiments` lists them")
+    if not own:
         raise UserError(f"no experiment '{name}'{nearest(name, ALL)}; `istapp experiments` lists them")
-    return ALL[name]
+    return waiting[0]
 
 
 @dataclass(frozen=True)

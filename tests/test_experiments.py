@@ -22,6 +22,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     )
     both = [small, dataclasses.replace(small, id="ista-net-pp-b", seed=2)]
     monkeypatch.setattr(experiments, "LAPTOP", both)
+    monkeypatch.setattr(experiments, "CAMPAIGN_1", [])
+    monkeypatch.setattr(experiments, "CAMPAIGN_2", [])
     monkeypatch.setattr(experiments, "ALL", {e.id: e for e in both})
     return both
 
@@ -51,6 +53,18 @@ def test_the_main_model_comes_first_on_a_gpu_and_the_laptop_on_a_cpu(tmp_path: P
     places = Places.in_folder(tmp_path)
     assert experiments.queue(places, on_gpu=True)[0].id == "ista-net-pp-main"
     assert experiments.queue(places, on_gpu=False)[0].id == "ista-net-pp-laptop"
+
+
+def test_a_method_is_a_name_for_its_next_run(tiny: list[Experiment], tmp_path: Path) -> None:
+    places = Places.in_folder(tmp_path)
+    assert experiments.find("ista-net-pp-b", places).id == "ista-net-pp-b"
+    for expected in ("ista-net-pp-a", "ista-net-pp-b"):
+        assert experiments.find("ista-net-pp", places).id == expected
+        experiments.run(experiments.find("ista-net-pp", places), places=places, quiet=True)
+    with pytest.raises(UserError, match="every run of ista-net-pp is done"):
+        experiments.find("ista-net-pp", places)
+    with pytest.raises(UserError, match="no experiment 'ista-net-qq'"):
+        experiments.find("ista-net-qq", places)
 
 
 def test_a_run_leaves_weights_curve_and_header(tiny: list[Experiment], tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def required(name: str) -> list[tuple[Path, dict[str, Any]]]:
     if not found:
         raise UserError(
             f"no weights for {name} are shipped yet: name a file with --weights FILE (Python: weights=FILE), "
-            f"or train them, see `istapp experiments`"
+            f"or train them: istapp train {name}"
         )
     return found
 
