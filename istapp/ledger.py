@@ -156,7 +156,8 @@ def place(entry: Entry) -> str:
 
 
 def _line(entry: Entry) -> str:
-    digits = 2 if entry.unit in ("dB", "million") else 0
+    whole = entry.unit == "numbers" or float(entry.published).is_integer()
+    digits = 2 if entry.unit in ("dB", "million") else 0 if whole else 2
     ours, published = f"{entry.ours:,.{digits}f}", f"{entry.published:,.{digits}f}"
     note = f"  ({entry.note})" if entry.note else ""
     what = entry.what + entry.where.removeprefix(place(entry))

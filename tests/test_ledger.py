@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_results import SET11, row, store, whole
 
-from istapp import judgement, ledger, methods, paper, paths, results
+from istapp import judgement, ledger, methods, paper, paths, results, statements
 from istapp.__main__ import main
 from istapp.judgement import Entry, Measured, judged, largest, mean, minus
 from istapp.registry import entries as registered
@@ -192,6 +192,13 @@ def test_training_sets_are_compared_in_both_editions():
     lead = found["text/training-set/lead"]
     assert (lead.ours, lead.laptop) == (pytest.approx(0.5), pytest.approx(0.1)) and lead.verdict == REPRODUCED
     assert found["text/training-set/Train91"].verdict == REPRODUCED
+
+
+def test_the_share_of_plants_stands_beside_and_is_no_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr(statements, "SCENES", tmp_path / "scenes.csv")
+    assert statements._plants().ours is None
+    statements.SCENES.write_text("set,file,scene\nT91,t1.png,plants\nT91,t2.png,houses\nSet11,x.png,plants\n")
+    assert statements._plants().ours == 0.5 and statements._plants().verdict == NOT_MEASURABLE
 
 
 def test_recording_twice_changes_nothing(folder):
