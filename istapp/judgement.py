@@ -1,4 +1,4 @@
-"""Every number that the paper prints, with ours beside it and a verdict: the entries of the ledger.
+"""How a number of the paper gets ours beside it and a verdict, and so every number of Tables 1 to 4.
 
 A published number is judged in one of three ways. *Measured*: the mean of rows of a run with the paper's
 configuration, within 0.1 dB or two deviations (`results.verdict`). *Built*: parameters counted in the network itself.
@@ -303,15 +303,11 @@ def _ablation_row(rows: Rows, row: paper.Ablation) -> list[Entry]:
     ]
 
 
-def everything(every_row: Iterable[Row]) -> list[Entry]:
-    """Return every entry of the ledger, in the paper's order."""
-    from istapp import statements
-
-    rows = grouped(every_row)
+def tables(rows: Rows) -> list[Entry]:
+    """Return an entry for every number of Tables 1 to 4, in the paper's order."""
     found = [entry for row in paper.TABLE1 for entry in _comparison(rows, row)]
     for large in paper.TABLE2:
         found += _cells(rows, 2, large.method, large.label, "Urban100", large.urban100, large.urban100_average)
         found += _cells(rows, 2, large.method, large.label, "DIV2K", large.div2k, large.div2k_average)
     found += [entry for third in paper.TABLE3 for entry in _trained_on(rows, third)]
-    found += [entry for fourth in paper.TABLE4 for entry in _ablation_row(rows, fourth)]
-    return found + statements.everything(rows)
+    return found + [entry for fourth in paper.TABLE4 for entry in _ablation_row(rows, fourth)]

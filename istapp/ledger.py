@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from istapp import judgement, paths, results
+from istapp import judgement, paths, results, statements
 from istapp.errors import UserError
 from istapp.judgement import VERDICTS, Entry
 from istapp.provenance import file_hash
-from istapp.results import NOT_MEASURABLE, NOT_RUN
+from istapp.results import NOT_MEASURABLE, NOT_RUN, Row
 
 COLUMNS = (
     "id", "where", "what", "unit", "published", "ours", "edition", "laptop", "difference", "spread", "verdict", "note",
@@ -30,9 +30,15 @@ _DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
 LEDGER, HASHES = "ledger.csv", "hashes.csv"
 
 
+def judge(rows: Iterable[Row]) -> list[Entry]:
+    """Compute every entry from rows: tables first, then the text."""
+    by_set = judgement.grouped(rows)
+    return [*judgement.tables(by_set), *statements.text(by_set)]
+
+
 def entries(folder: Path | None = None) -> list[Entry]:
     """Compute every entry from the rows in `folder`, by default `data/results`."""
-    return judgement.everything(results.load(folder))
+    return judge(results.load(folder))
 
 
 def as_row(entry: Entry) -> dict[str, str]:

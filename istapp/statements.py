@@ -27,7 +27,7 @@ EDITIONS = ("paper", "laptop")
 SCENES = paths.DATA / "scenes.csv"
 
 
-def everything(rows: Rows) -> list[Entry]:
+def text(rows: Rows) -> list[Entry]:
     """Return an entry for every number in the paper's text."""
     return [*_setting(), *_stages(rows), *_gains(rows), *_training_sets(rows), *_strategies(rows), *_consistency()]
 

@@ -27,7 +27,7 @@ def measured(value: float, spread: float | None = None, whole: bool = True) -> M
 @pytest.fixture(scope="module")
 def empty() -> list[Entry]:
     """The ledger of nobody's rows."""
-    return judgement.everything([])
+    return ledger.judge([])
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_neither_the_laptop_nor_a_part_of_a_set_ever_decides(value):
 
 def test_the_boundary_of_a_tenth_belongs_to_reproduced():
     rows = whole(28.44) + [row(i, 28.2399, ratio=20.0) for i in SET11]
-    found = {entry.id: entry for entry in judgement.everything(rows)}
+    found = {entry.id: entry for entry in ledger.judge(rows)}
     assert found["table1/Set11/10/ista-net-pp"].verdict == REPRODUCED
     assert found["table1/Set11/20/ista-net-pp"].verdict == NOT_REPRODUCED
     assert found["table1/Set11/average/ista-net-pp"].verdict == NOT_RUN
@@ -165,7 +165,7 @@ def test_averages_and_gains_follow_from_the_rows():
     rows = [r for ratio, level in levels.items() for r in whole(level, ratio=100 * ratio)]
     rows += [r for ratio, level in levels.items() for r in whole(level - 2, ratio=100 * ratio, method="ista-net-plus",
              run=f"ista-net-plus-{100 * ratio:g}")]  # fmt: skip
-    found = {entry.id: entry for entry in judgement.everything(rows)}
+    found = {entry.id: entry for entry in ledger.judge(rows)}
     average = found["table1/Set11/average/ista-net-pp"]
     assert average.ours == pytest.approx(sum(levels.values()) / 5) and average.verdict == REPRODUCED
     gain = found["text/gain/Set11"]
@@ -179,7 +179,7 @@ def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks():
         switched = {"ratio": float(ratio), "run": "ista-net-pp-table4-b"}
         rows += whole(whole_image, variant="DUS step off, DUS map off", **switched)
         rows += whole(alone, variant="DUS step off, DUS map off; blockwise", **switched)
-    found = {entry.id: entry for entry in judgement.everything(rows)}
+    found = {entry.id: entry for entry in ledger.judge(rows)}
     assert [found[f"table4/{s}/10"].ours for s in "abc"] == [27.2, 28.1, None]
     assert found["text/cbs"].ours == pytest.approx(0.9) and found["text/dus"].verdict == NOT_RUN
     assert judgement.ablation(judgement.grouped(rows), "a", 0.3, "paper").value == pytest.approx(34.1)
@@ -188,7 +188,7 @@ def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks():
 def test_training_sets_are_compared_in_both_editions():
     levels = {"table4-e": 34.8, "train91": 34.3, "laptop-table4-e": 31.0, "laptop-train91": 30.9}
     rows = [r for run, level in levels.items() for r in whole(level, ratio=30.0, run=f"ista-net-pp-{run}")]
-    found = {entry.id: entry for entry in judgement.everything(rows)}
+    found = {entry.id: entry for entry in ledger.judge(rows)}
     lead = found["text/training-set/lead"]
     assert (lead.ours, lead.laptop) == (pytest.approx(0.5), pytest.approx(0.1)) and lead.verdict == REPRODUCED
     assert found["text/training-set/Train91"].verdict == REPRODUCED
