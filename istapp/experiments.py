@@ -110,7 +110,8 @@ def _laptop() -> list[Experiment]:
     ))  # fmt: skip
     for ratio in (0.1, 0.3, 0.5):
         runs.append(Experiment(
-            f"reconnet-laptop-{100 * ratio:g}", "Table 1, ReconNet, laptop edition", {"ratio": ratio, "matrix_seed": 0},
+            f"reconnet-laptop-{100 * ratio:g}", "Table 1, ReconNet, laptop edition",
+            {"ratio": ratio, "matrix_seed": 0, "linear_start": True},
             ours(60e6, batch=32, blocks=1, average=0.998), "reconnet", ratios=(ratio,), minutes=4, main=True,
         ))  # fmt: skip
     runs.append(Experiment(

@@ -33,6 +33,19 @@ def test_the_first_weights_are_the_published_ones() -> None:
         assert all(not p.any() for name, p in network.named_parameters() if name.endswith("bias"))
 
 
+def test_a_linear_start_is_the_linear_estimate_without_its_negative_part() -> None:
+    torch.manual_seed(0)
+    network, linear = ReconNet(0.01, linear_start=True).double(), methods.get("linear")
+    sampling = network.sampling(0.01)
+    y = sampling.A(torch.rand(1, 1, 33, 66, dtype=torch.float64) ** 8)  # dark enough for negative estimates
+    expected = linear(y, sampling)
+    assert (expected < 0).any()
+    with torch.no_grad():
+        torch.testing.assert_close(network(y, sampling), expected.clamp(min=0), atol=1e-6, rtol=0)
+    network.loss(torch.rand(1, 1, 33, 33, dtype=torch.float64), sampling).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
 def test_a_block_is_one_pass_by_hand() -> None:
     network = a_network().double()
     sampling = network.sampling(0.01)

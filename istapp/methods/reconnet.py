@@ -14,16 +14,20 @@ for each block alone. The convolutions have 22,914 parameters, the layer W 1089 
 
 As published: layers, initialisation, mean squared error. Not as published: optimiser, training set and number of steps
 are the recipe's, so the smaller learning rates of the biases and of the 7 x 7 layers are gone; and the optional BM3D
-after the blocks are put together is left out, as it is in the tables.
+after the blocks are put together is left out, as it is in the tables. With `linear_start`, for short trainings, the
+first layer is the best linear estimate Q (see `linear`) and the convolutions pass its image on unchanged, so that the
+network begins where a linear method ends; the authors begin at random and take a million steps.
 """
 
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from istapp.methods import found
 from istapp.methods.base import Method, Tied
+from istapp.methods.linear import linear_initialisation
 from istapp.sampling import BLOCK, BlockSampling, measurements
 
 #: Standard deviation of the fully connected layer's first weights, where it is not 0.01.
@@ -43,6 +47,14 @@ class Triple(nn.Module):
         """Refine images (B, 1, H, W), without a skip: what is not passed on is lost."""
         return self.conv3(F.relu(self.conv2(F.relu(self.conv1(x)))))
 
+    def pass_on(self) -> None:
+        """Let the first channel carry the image through, and nothing else come out: an identity where x >= 0."""
+        with torch.no_grad():
+            nn.init.dirac_(self.conv1.weight[:1])
+            self.conv2.weight[0] = 0
+            self.conv2.weight[0, 0] = 1
+            nn.init.dirac_(self.conv3.weight)
+
 
 class ReconNet(Tied):
     """ReconNet for one `ratio` and the matrix of `matrix_seed`."""
@@ -50,9 +62,9 @@ class ReconNet(Tied):
     name = "reconnet"
     blockwise = True
 
-    def __init__(self, ratio: float = 0.1, matrix_seed: int = 0) -> None:
+    def __init__(self, ratio: float = 0.1, matrix_seed: int = 0, linear_start: bool = False) -> None:
         super().__init__()
-        self.config = {"ratio": ratio, "matrix_seed": matrix_seed}
+        self.config = {"ratio": ratio, "matrix_seed": matrix_seed, "linear_start": linear_start}
         self.ratios = (ratio,)
         self.first = nn.Linear(measurements(ratio), BLOCK**2)
         self.triple1, self.triple2 = Triple(), Triple()
@@ -62,6 +74,10 @@ class ReconNet(Tied):
             else:
                 nn.init.normal_(parameter, std=0.1)
         nn.init.normal_(self.first.weight, std=FIRST_LAYER_STD.get(ratio, 0.01))
+        if linear_start:
+            self.first.weight.data.copy_(linear_initialisation(self.sampling(ratio, matrix_seed)))
+            self.triple1.pass_on()
+            self.triple2.pass_on()
 
     def forward(self, y: Tensor, sampling: BlockSampling) -> Tensor:
         """Reconstruct (B, m, h, w) measurements to (B, 1, 33h, 33w) images, each block alone.
