@@ -37,7 +37,9 @@ def test_weights_match_their_header_and_their_experiment(path: Path) -> None:
     experiment = experiments.find(header["run"])
     assert path.stem == experiment.id and header["config"] == experiment.config
     assert header["weights_hash"] == tensors_hash(tensors)
-    assert header["parameters"] == experiment.network().parameter_count == sum(t.numel() for t in tensors.values())
+    network = experiment.network()
+    assert header["parameters"] == network.parameter_count
+    assert tensors.keys() == network.state_dict().keys()
     assert header["steps"] == experiment.recipe.steps and header["training_set"] == experiment.training_set
     for key in ("commit", "device", "minutes", "pixels_per_second", "validation_psnr", "training_hash", "seed"):
         assert key in header
@@ -63,8 +65,9 @@ def test_weights_reproduce_every_recorded_row(path: Path) -> None:
         assert found == pytest.approx(float(row["psnr"]), abs=0.01), row
 
 
-@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
-def test_a_shipped_network_beats_the_linear_estimate_at_every_ratio(path: Path) -> None:
+@pytest.mark.parametrize("path", [p for p in TRAINED if weights.header(p)["main"]], ids=lambda path: path.stem)
+def test_what_a_method_uses_beats_the_linear_estimate_at_every_ratio(path: Path) -> None:
+    """Side experiments need not: an ablation may fail, and chapters 05 and 10 then say that it did."""
     rows = [row for row in recorded(path) if row["dataset"] == "photos"]
     linear = methods.get("linear")
     for ratio in {row["ratio"] for row in rows}:
