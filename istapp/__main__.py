@@ -1,10 +1,11 @@
 """The command line: `istapp` or `python -m istapp`."""
 
 import argparse
+import ast
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -50,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
 
+    _add_measuring(command)
+    _add_runs(command)
+    return top
+
+
+def _add_measuring(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """Add what works with images and methods."""
     sets = command("datasets", "list, verify, download or pack image sets", "istapp datasets --verify Set11")
     sets.add_argument("--verify", metavar="NAME", nargs="+", help="check every pixel of these sets ('all': at hand)")
     sets.add_argument("--download", metavar="NAME", nargs="+", help="fetch these sets into the cache")
@@ -75,10 +83,18 @@ def parser() -> argparse.ArgumentParser:
     for each in (one, many):
         each.add_argument("--method", required=True, metavar="NAME", help="see `istapp methods`")
         each.add_argument("--weights", metavar="FILE", type=Path, help=".safetensors, or an official .pkl")
+        each.add_argument(
+            "--option", metavar="NAME=VALUE", action="append", default=[],
+            help="of the method, such as iterations=500 (dip) or lam=0.01 (tv); may be repeated",
+        )  # fmt: skip
         each.add_argument("--blockwise", action="store_true", help="reconstruct each block alone")
         each.add_argument("--seed", type=int, default=0, help="of the sampling matrix (default 0)")
         each.add_argument("--device", default="cpu", metavar="cpu|cuda")
 
+
+
+def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """Add training, what reproduces the paper, and the benchmark."""
     command("experiments", "list the training runs and how far they are", "istapp experiments")
 
     training = command(
@@ -113,7 +129,6 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", default="cpu", metavar="cpu|cuda")
     bench.add_argument("--stages", type=int, default=9)
     bench.add_argument("--channels", type=int, default=16)
-    return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,8 +179,30 @@ def _methods(options: argparse.Namespace) -> None:
 def _method(options: argparse.Namespace) -> "Method":
     from istapp import methods
 
-    method = methods.get(options.method, weights=options.weights)
+    given = _method_options(options.option)
+    try:
+        method = methods.get(options.method, weights=options.weights, **given)
+    except TypeError:  # a builder without such a parameter
+        raise UserError(f"{options.method} has no option {', '.join(given)}") from None
     return methods.blockwise(method) if options.blockwise else method
+
+
+def _method_options(given: Sequence[str]) -> dict[str, object]:
+    """Return options such as ``iterations=500`` with numbers as numbers.
+
+    Raises:
+        UserError: no equals sign.
+    """
+    found: dict[str, object] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise UserError(f"--option takes NAME=VALUE, such as iterations=500, not '{each}'")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
 
 
 def _reconstruct(options: argparse.Namespace) -> None:

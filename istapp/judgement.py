@@ -266,8 +266,8 @@ def _trained_on(rows: Rows, row: paper.TrainingSet) -> list[Entry]:
         what = f"{method} trained on {row.trained_on}"
         entry = Entry(f"table3/{row.trained_on}/{method}", f"Table 3, {row.trained_on}", what, "dB", value)
         ours = measure(rows, method, "BSD68", 0.3, "paper", fit[0]) if fit else None
-        todo = command(method, "BSD68", 0.3, fit[0]) if fit else f"no experiment trains {method} on {own} yet"
-        found.append(judged(entry, ours, None, todo))
+        hint = command(method, "BSD68", 0.3, fit[0]) if fit else f"no experiment trains {method} on {own} yet"
+        found.append(judged(entry, ours, None, hint))
         if row.trained_on == "Train91":
             printed = paper.published(method, "BSD68", 0.3)
             found.append(arithmetic(f"table3/{method}", "Table 3, Train91", f"{method}: Table 1, BSD68 30 %", value,

@@ -81,10 +81,10 @@ def seconds(evaluation: Evaluation, device_name: str = "cpu") -> float:
     return speeds[len(speeds) // 2] if speeds else UNKNOWN_SECONDS
 
 
-def minutes_of(evaluation: Evaluation, todo: Sequence[tuple[str, float]], device_name: str = "cpu") -> float:
+def minutes_of(evaluation: Evaluation, lacking: Sequence[tuple[str, float]], device_name: str = "cpu") -> float:
     """Return the expected minutes for some of an evaluation's rows."""
     area = _area(evaluation)
-    return (sum(area[name] for name, _ in todo) * seconds(evaluation, device_name) + OVERHEAD * len(todo)) / 60
+    return (sum(area[name] for name, _ in lacking) * seconds(evaluation, device_name) + OVERHEAD * len(lacking)) / 60
 
 
 def training_minutes(experiment: Experiment, device_name: str = "cpu") -> float:
@@ -113,10 +113,10 @@ def work_of(wanted: Plan, places: Places, device_name: str = "cpu", again: bool 
     """Return what is left of a plan; with `again`, rows that are there count as missing."""
     training = [e for e in wanted.training if experiments.status(e.id, places) != "done"]
     gaps = [(e, list(e.rows()) if again else missing(e, places)) for e in wanted.evaluations]
-    rows = [(evaluation, todo) for evaluation, todo in gaps if todo]
+    rows = [(evaluation, lacking) for evaluation, lacking in gaps if lacking]
     total = sum(training_minutes(e, device_name) for e in training)
-    total += sum(minutes_of(evaluation, todo, device_name) for evaluation, todo in rows)
-    there = sum(len(list(e.rows())) for e in wanted.evaluations) - sum(len(todo) for _, todo in rows)
+    total += sum(minutes_of(evaluation, lacking, device_name) for evaluation, lacking in rows)
+    there = sum(len(list(e.rows())) for e in wanted.evaluations) - sum(len(lacking) for _, lacking in rows)
     return Work(training, rows, total, there)
 
 
@@ -129,15 +129,15 @@ def duration(minutes: float) -> str:
 
 def report(work: Work, left_out: Iterable[str], device_name: str = "cpu") -> list[str]:
     """Return lines that say what is missing and how long it takes."""
-    count = sum(len(todo) for _, todo in work.rows)
+    count = sum(len(lacking) for _, lacking in work.rows)
     lines = [f"{work.there} rows are there, {count} are missing, {len(work.training)} runs are to be trained: "
              f"about {duration(work.minutes)} on {device_name}"]  # fmt: skip
     lines += [f"  train {e.id}: about {duration(training_minutes(e, device_name))}" for e in work.training]
-    for e, todo in work.rows:
-        percents = ", ".join(f"{100 * ratio:g}" for ratio in sorted({ratio for _, ratio in todo}))
+    for e, lacking in work.rows:
+        percents = ", ".join(f"{100 * ratio:g}" for ratio in sorted({ratio for _, ratio in lacking}))
         extra = (f", matrix {e.seed}" if e.seed else "") + (", block by block" if e.blockwise else "")
-        lines.append(f"  {e.file} on {e.label} at {percents} %{extra}: {len(todo)} rows, "
-                     f"about {duration(minutes_of(e, todo, device_name))}")  # fmt: skip
+        lines.append(f"  {e.file} on {e.label} at {percents} %{extra}: {len(lacking)} rows, "
+                     f"about {duration(minutes_of(e, lacking, device_name))}")  # fmt: skip
     return lines + [f"  left out: {line}" for line in left_out]
 
 
@@ -162,7 +162,7 @@ class Clock:
 
 
 def take_rows(
-    evaluation: Evaluation, todo: Gaps, places: Places, device_name: str, clock: Clock, progress: Say
+    evaluation: Evaluation, lacking: Gaps, places: Places, device_name: str, clock: Clock, progress: Say
 ) -> None:
     """Take rows that are missing, ratio by ratio, and store each at once.
 
@@ -171,15 +171,15 @@ def take_rows(
     """
     weights = weights_of(evaluation.run, places) if evaluation.run else None
     method = methods.get(evaluation.method, weights=weights)
-    each = minutes_of(evaluation, todo, device_name) / len(todo)
+    each = minutes_of(evaluation, lacking, device_name) / len(lacking)
 
     def tell(line: str) -> None:
         progress(f"{line}; {clock.spend(each)}")
         if clock.left <= 0:
             raise _TimeIsUp
 
-    for ratio in dict.fromkeys(ratio for _, ratio in todo):
-        images = datasets.load(evaluation.dataset, images=[name for name, other in todo if other == ratio])
+    for ratio in dict.fromkeys(ratio for _, ratio in lacking):
+        images = datasets.load(evaluation.dataset, images=[name for name, other in lacking if other == ratio])
         evaluate(
             method, images, [ratio], evaluation.seed, device_name, evaluation.blockwise,
             places.rows_of(evaluation.file), evaluation.run, evaluation.label, tell,
@@ -199,11 +199,11 @@ def work_off(
         if clock.left <= 0 or not experiments.run(experiment, clock.left, device_name, places, say):
             return False
         clock.spend(training_minutes(experiment, device_name))
-    for evaluation, todo in work.rows:
+    for evaluation, lacking in work.rows:
         if clock.left <= 0:
             return False
         try:
-            take_rows(evaluation, todo, places, device_name, clock, progress)
+            take_rows(evaluation, lacking, places, device_name, clock, progress)
         except _TimeIsUp:
             return False
         except UserError as error:

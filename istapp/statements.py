@@ -81,8 +81,8 @@ def _gains(rows: Rows) -> list[Entry]:
         )  # fmt: skip
         entry = Entry(f"text/gain/{dataset}", "Sec. 3.3", f"mean gain over ISTA-Net+ on {dataset}", "dB", gain)
         reason = "" if dataset in registry.SETS else NO_PROTOCOL.format(dataset)
-        todo = "; ".join(command(method, dataset, ratios[0]) for method in ("ista-net-pp", "ista-net-plus"))
-        found.append(judged(entry, ours, laptop, todo, reason))
+        hint = "; ".join(command(method, dataset, ratios[0]) for method in ("ista-net-pp", "ista-net-plus"))
+        found.append(judged(entry, ours, laptop, hint, reason))
         difference = (printed["ista-net-pp", dataset] or 0) - (printed["ista-net-plus", dataset] or 0)
         found.append(arithmetic(f"gain/{dataset}", "Sec. 3.3", f"gain on {dataset}: its averages", gain, difference))
     return found
@@ -99,8 +99,8 @@ def _training_sets(rows: Rows) -> list[Entry]:
     where, found = "Sec. 4.1, Fig. 7(a)", []
     for name, value in paper.CONVERGED.items():
         entry = Entry(f"text/training-set/{name}", where, f"trained on {name}", "dB", value)
-        todo = command("ista-net-pp", "Set11", 0.3, f"ista-net-pp-{runs[name]}")
-        found.append(judged(entry, ours[name], laptop[name], todo))
+        hint = command("ista-net-pp", "Set11", 0.3, f"ista-net-pp-{runs[name]}")
+        found.append(judged(entry, ours[name], laptop[name], hint))
     lead = paper.CONVERGED["Train400"] - paper.CONVERGED["Train91"]
     entry = Entry("text/training-set/lead", where, "lead of Train400 over Train91", "dB", round(lead, 2))
     leads = [minus(both["Train400"], both["Train91"]) for both in (ours, laptop)]
@@ -128,12 +128,12 @@ def _strategies(rows: Rows) -> list[Entry]:
     cells = {(s, r, e): ablation(rows, s, r, e) for s in "abe" for r in paper.THREE for e in EDITIONS}
     unfolding = [minus(*(mean([cells[s, r, e] for r in paper.THREE]) for s in "eb")) for e in EDITIONS]
     crossing = [largest([minus(cells["b", r, e], cells["a", r, e]) for r in paper.THREE]) for e in EDITIONS]
-    todo = [command("ista-net-pp", "Set11", 0.1, f"ista-net-pp-table4-{letter}") for letter in "eb"]
+    hint = [command("ista-net-pp", "Set11", 0.1, f"ista-net-pp-table4-{letter}") for letter in "eb"]
     dus = Entry("text/dus", "Sec. 4.2", "mean gain of dynamic unfolding", "dB", paper.UNFOLDING_GAIN)
     cbs = Entry("text/cbs", "Sec. 4.2", "largest gain of the cross-block strategy", "dB", paper.CROSS_BLOCK_GAIN)
     both = (
-        judged(dus, *unfolding, "; ".join(todo)),
-        judged(cbs, *crossing, todo[1] + ", then evaluate it block by block"),
+        judged(dus, *unfolding, "; ".join(hint)),
+        judged(cbs, *crossing, hint[1] + ", then evaluate it block by block"),
     )
     psnr = {row.setting: [value or 0 for value in row.psnr] for row in paper.TABLE4}
     gains = {pair: [x - y for x, y in zip(psnr[pair[0]], psnr[pair[1]], strict=True)] for pair in ("eb", "ba")}

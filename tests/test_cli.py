@@ -162,3 +162,15 @@ def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
     monkeypatch.setitem(main.__globals__["_COMMANDS"], "methods", interrupt)
     assert main(["methods"]) == 130 and capsys.readouterr().err == "istapp: stopped\n"
+
+
+def test_a_method_takes_its_options(picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def run(*options: str) -> tuple[object, ...]:
+        return ("reconstruct", picture, "--method", "tv", *options, "--out", tmp_path / "a.png")
+
+    assert main([str(a) for a in run("--option", "iterations=3", "--option", "lam=0.01")]) == 0
+    capsys.readouterr()
+    assert "NAME=VALUE" in fails(capsys, *run("--option", "iterations"))
+    assert "tv has no option speed" in fails(capsys, *run("--option", "speed=3"))
+    foreign = ("reconstruct", picture, "--method", "linear", "--option", "lam=1", "--out", tmp_path / "a.png")
+    assert "linear has no option lam" in fails(capsys, *foreign)
