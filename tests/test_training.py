@@ -241,7 +241,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     run = a_run(precision="float32")
     alone = train(run).weights
     stored = state.restore(tmp_path / "run", run.identity)["average"]
-    # Half a batch is summed in another order, and Adam divides by the gradient: where that is nearly zero, rounding
-    # moves a weight by a visible part of a step.
+    # The first step size is idle with orthonormal rows (chapter 04): its gradient is rounding, which Adam enlarges.
     for name, tensor in alone.items():
-        torch.testing.assert_close(stored[name], tensor, atol=2e-4, rtol=1e-3)
+        used = slice(1, None) if name.startswith("condition.4") else slice(None)
+        torch.testing.assert_close(stored[name][used], tensor[used], atol=1e-5, rtol=1e-4)
