@@ -27,6 +27,7 @@ from istapp.methods.base import Network
 from istapp.provenance import stamp, tensors_hash
 from istapp.training import Run, train
 from istapp.training import state as states
+from istapp.training.benchmark import share_of_peak
 
 __all__ = [
     "ALL", "CAMPAIGN_1", "CAMPAIGN_2", "FIVE", "LAPTOP", "RENEW", "Experiment", "Places",
@@ -142,6 +143,7 @@ def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> 
         matrix_seed=experiment.matrix_seed, steps=result.step,
         pixels=result.step * experiment.recipe.pixels_per_step, minutes=round(result.minutes, 2),
         pixels_per_second=round(result.pixels_per_second),
+        share_of_peak=round(share_of_peak(job, result.pixels_per_second), 4),
         validation_psnr={key.removeprefix("psnr_"): last[key] for key in last if key.startswith("psnr_")},
         weights_hash=tensors_hash(result.weights),
     )  # fmt: skip

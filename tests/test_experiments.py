@@ -76,6 +76,7 @@ def test_a_run_leaves_weights_curve_and_header(tiny: list[Experiment], tmp_path:
     assert experiments.status("ista-net-pp-a", places) == "done" and not state.exists(tmp_path / "ista-net-pp-a")
     header = weights.header(tmp_path / "ista-net-pp-a.safetensors")
     assert header["steps"] == 5 and header["training_set"] == "photos" and header["run"] == "ista-net-pp-a"
+    assert 0 < header["share_of_peak"] < 1 and header["precision"] in ("float32", "bfloat16")
     assert (tmp_path / "ista-net-pp-a.curve.csv").read_text().startswith("step,pixels,minutes,loss,rate,psnr_10")
     assert methods.get("ista-net-pp", weights=tmp_path / "ista-net-pp-a.safetensors").parameter_count > 0
 

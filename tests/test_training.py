@@ -42,6 +42,25 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+# ---------------------------------------------------------------- precision
+
+
+@pytest.mark.parametrize(("able", "expected"), [({"amx_bf16": True}, "bfloat16"), ({"avx2": True}, "float32")])
+def test_bfloat16_is_left_to_machines_that_have_it(
+    able: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert a_run().precision == expected
+    assert a_run(precision="bfloat16").precision == "bfloat16"
+
+
+def test_a_run_goes_on_in_another_precision(tmp_path: Path) -> None:
+    """A state travels from a machine with bfloat16 to one without."""
+    train(a_run(tmp_path / "run", precision="bfloat16"), minutes=0)
+    resumed = train(a_run(tmp_path / "run", precision="float32"))
+    assert resumed.done and resumed.step > 1
+
+
 # ---------------------------------------------------------------- patches
 
 

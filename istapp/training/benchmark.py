@@ -1,5 +1,6 @@
 """How fast training runs on a machine, beside the plain loop and the machine's own peak, measured in one run."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 
@@ -7,9 +8,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from istapp import datasets
+from istapp.methods.base import Network
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.sampling import MixedSampling
+from istapp.sampling import BlockSampling, MixedSampling
 from istapp.training.patches import Patches
+from istapp.training.precision import native
 from istapp.training.recipe import ours
 from istapp.training.trainer import Run, Trainer
 
@@ -38,11 +41,21 @@ def matrix_peak(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> fl
     return 2 * n**3 / seconds_of(lambda: a @ a, device, 1.0)
 
 
-def operations_per_pixel(network: ISTANetPP, sampling: MixedSampling, x: torch.Tensor) -> float:
+def operations_per_pixel(network: Network, sampling: BlockSampling, x: torch.Tensor) -> float:
     """Return the floating-point operations of one training step per pixel, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         network.loss(x, sampling).backward()
     return counter.get_total_flops() / x.numel()
+
+
+def share_of_peak(run: Run, pixels_per_second: float) -> float:
+    """Return how much of the machine's matrix peak a run's speed uses, the peak measured now in the run's precision."""
+    device, recipe = torch.device(run.device), run.recipe
+    network = copy.deepcopy(run.network).to(device).train().requires_grad_(True)
+    sampling = network.operator(run.ratios, run.matrix_seed, recipe.batch, device)
+    batch = torch.rand(recipe.batch, 1, recipe.patch, recipe.patch, device=device)
+    work = operations_per_pixel(network, sampling, batch)
+    return pixels_per_second * work / matrix_peak(device, getattr(torch, run.precision))
 
 
 def training_speed(device_name: str, stages: int, channels: int, batch: int = 16) -> Iterator[str]:
@@ -55,9 +68,10 @@ def training_speed(device_name: str, stages: int, channels: int, batch: int = 16
     sampling = MixedSampling((0.1, 0.3, 0.5), batch=batch, device=device)
     patches = Patches(images, recipe.patch, device)
     work = operations_per_pixel(network, sampling, patches.draw(batch, random))
-    peak = matrix_peak(device)
+    precision = native(device)
+    peak = matrix_peak(device, getattr(torch, precision))
     yield f"ISTA-Net++ K={stages} C={channels}, {batch} patches of {recipe.patch} x {recipe.patch}, {device_name}"
-    yield f"{work / 1e6:.2f} Mflop per pixel; bfloat16 matrix peak {peak / 1e12:.2f} Tflop/s"
+    yield f"{work / 1e6:.2f} Mflop per pixel; {precision} matrix peak {peak / 1e12:.2f} Tflop/s"
 
     optimiser = torch.optim.Adam(network.parameters(), 1e-4)
 

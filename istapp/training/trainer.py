@@ -22,6 +22,7 @@ from istapp.sampling import BlockSampling, MixedSampling
 from istapp.training import state
 from istapp.training.parallel import Peers
 from istapp.training.patches import Patches
+from istapp.training.precision import native
 from istapp.training.recipe import Recipe
 
 
@@ -40,7 +41,8 @@ class Run:
         device: to train on.
         validate_every: steps between validations; 0 makes it 20 in all.
         checkpoint_seconds: a kill loses at most this much.
-        precision: ``bfloat16`` for the convolutions, or ``float32``; images and operator stay float32.
+        precision: ``bfloat16`` for the convolutions, or ``float32``; images and operator stay float32. Left empty, it is
+            what the device is fast in. It belongs to the machine: a run may go on in another.
         compiled: let torch.compile fuse the network's loss (worth its start-up on a GPU).
         quiet: print nothing.
     """
@@ -55,9 +57,12 @@ class Run:
     device: str = "cpu"
     validate_every: int = 0
     checkpoint_seconds: float = 60
-    precision: str = "bfloat16"
+    precision: str = ""
     compiled: bool = False
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        self.precision = self.precision or native(self.device)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -65,7 +70,7 @@ class Run:
         return {
             "method": self.network.name, "config": self.network.config, "recipe": asdict(self.recipe),
             "ratios": list(self.ratios), "seed": self.seed, "matrix_seed": self.matrix_seed,
-            "images": data_hash(self.images), "precision": self.precision,
+            "images": data_hash(self.images),
         }  # fmt: skip
 
 
