@@ -41,7 +41,7 @@ class Run:
         device: to train on.
         validate_every: steps between validations; 0 makes it 20 in all.
         checkpoint_seconds: a kill loses at most this much.
-        precision: ``bfloat16`` for the convolutions, or ``float32``; images and operator stay float32. Left empty, it is
+        precision: ``bfloat16`` for the convolutions, or ``float32``; images and operator stay float32. Empty means
             what the device is fast in. It belongs to the machine: a run may go on in another.
         compiled: let torch.compile fuse the network's loss (worth its start-up on a GPU).
         quiet: print nothing.
