@@ -131,7 +131,7 @@ _WANTED: dict[str, tuple[tuple[str, tuple[float, ...]], ...]] = {
     "fig4": (("Set11", (0.1,)),),
     "fig5": (),
     "fig6": (("BSD68", (0.1,)),),
-    "fig7": (("Set11", (0.3,)), ("DIV2K-half512", (0.3,))),
+    "fig7": (("Set11", (0.3,)), ("DIV2K-half512", (0.3,)), ("DIV2K-crop256", (0.3,))),
 }
 
 

@@ -25,6 +25,9 @@ VERDICTS = (EXCEEDED, REPRODUCED, NOT_REPRODUCED, NOT_RUN, NOT_MEASURABLE)
 #: Rows by method and set, so that each of some hundred numbers need not look at all of them.
 Rows = Mapping[tuple[str, str], Sequence[Row]]
 
+#: Rows of `seconds.csv`, see `istapp.benchmarks`.
+Timings = Sequence[Mapping[str, str]]
+
 #: Why a set cannot be repeated that the registry does not hold.
 NO_PROTOCOL = "the paper does not say how it took {}'s photographs, and their full size is no registered set"
 
@@ -230,7 +233,7 @@ def _count(id_: str, what: str, unit: str, published: float, ours: float | None,
     return replace(entry, edition="built", verdict=verdict)
 
 
-def _comparison(rows: Rows, row: paper.Comparison) -> list[Entry]:
+def _comparison(rows: Rows, row: paper.Comparison, timings: Timings) -> list[Entry]:
     """A row of Table 1: ten cells, two averages, parameters and time."""
     found = _cells(rows, 1, row.method, row.label, "BSD68", row.bsd68, row.bsd68_average)
     found += _cells(rows, 1, row.method, row.label, "Set11", row.set11, row.set11_average)
@@ -247,13 +250,23 @@ def _comparison(rows: Rows, row: paper.Comparison) -> list[Entry]:
             arithmetic(f"parameters/{row.method}", "Table 1, parameters", f"{name}: {one} times {times}", float(total),
                        float(one) * int(times), 0.06, unit),
         ]  # fmt: skip
+    return [*found, _time(row, timings)]
+
+
+def _time(row: paper.Comparison, timings: Timings) -> Entry:
+    """The time of a row of Table 1: ours stands beside it and judges nothing, since it is another machine's."""
     cpu, _, gpu = row.time.partition("/")
-    value = float((gpu if cpu == "-" else cpu).removesuffix("s"))
-    reason = "another machine; the released timer stops without waiting for the GPU"
+    device, value = ("GPU", gpu) if cpu == "-" else ("CPU", cpu)
     entry = Entry(
-        f"table1/time/{row.method}", "Table 1, time", f"{row.label} ({'GPU' if cpu == '-' else 'CPU'})", "s", value
-    )
-    return [*found, replace(entry, verdict=NOT_MEASURABLE, note=reason)]
+        f"table1/time/{row.method}", "Table 1, time", f"{row.label} ({device})", "s", float(value.removesuffix("s")),
+        verdict=NOT_MEASURABLE, note="another machine; the released timer stops without waiting for the GPU",
+    )  # fmt: skip
+    timed = [own for own in timings if own["method"] == row.method and own["ratio"] == "10"]
+    if not timed:
+        return entry
+    own = timed[-1]
+    where = f"ours: {own['device'].upper()} {own['machine']}, {own['threads']} thread" + "s" * (own["threads"] != "1")
+    return replace(entry, laptop=float(own["median"]), edition="laptop", note=f"{entry.note}; {where}", run=own["run"])
 
 
 def _trained_on(rows: Rows, row: paper.TrainingSet) -> list[Entry]:
@@ -303,9 +316,9 @@ def _ablation_row(rows: Rows, row: paper.Ablation) -> list[Entry]:
     ]
 
 
-def tables(rows: Rows) -> list[Entry]:
+def tables(rows: Rows, timings: Timings = ()) -> list[Entry]:
     """Return an entry for every number of Tables 1 to 4, in the paper's order."""
-    found = [entry for row in paper.TABLE1 for entry in _comparison(rows, row)]
+    found = [entry for row in paper.TABLE1 for entry in _comparison(rows, row, timings)]
     for large in paper.TABLE2:
         found += _cells(rows, 2, large.method, large.label, "Urban100", large.urban100, large.urban100_average)
         found += _cells(rows, 2, large.method, large.label, "DIV2K", large.div2k, large.div2k_average)

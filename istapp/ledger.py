@@ -3,7 +3,7 @@
     istapp ledger            print it; exit code 1 when it does not follow from the rows, or a results file has changed
     istapp ledger --write    record it anew
 
-``ledger.csv`` holds the entries, ``hashes.csv`` the SHA-256 of every results file that they were computed from. Both
+``ledger.csv`` holds the entries, ``hashes.csv`` the SHA-256 of every file that they were computed from. Both
 hold no dates: recording twice changes nothing.
 """
 
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from istapp import judgement, paths, results, statements
+from istapp import benchmarks, judgement, paths, results, statements
 from istapp.errors import UserError
 from istapp.judgement import VERDICTS, Entry
 from istapp.provenance import file_hash
@@ -30,15 +30,15 @@ _DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
 LEDGER, HASHES = "ledger.csv", "hashes.csv"
 
 
-def judge(rows: Iterable[Row]) -> list[Entry]:
-    """Compute every entry from rows: tables first, then the text."""
+def judge(rows: Iterable[Row], timings: judgement.Timings = ()) -> list[Entry]:
+    """Compute every entry from rows and timings: tables first, then the text."""
     by_set = judgement.grouped(rows)
-    return [*judgement.tables(by_set), *statements.text(by_set)]
+    return [*judgement.tables(by_set, timings), *statements.text(by_set)]
 
 
 def entries(folder: Path | None = None) -> list[Entry]:
     """Compute every entry from the rows in `folder`, by default `data/results`."""
-    return judge(results.load(folder))
+    return judge(results.load(folder), benchmarks.read((folder or paths.RESULTS) / benchmarks.FILE.name))
 
 
 def as_row(entry: Entry) -> dict[str, str]:
@@ -57,8 +57,10 @@ def _number(value: object) -> bool:
 
 
 def hashes(folder: Path | None = None) -> dict[str, str]:
-    """Return the SHA-256 of every file of result rows, by name."""
-    return {path.name: file_hash(path) for path in results.files(folder)}
+    """Return the SHA-256 of every file of result rows and of the timings, by name."""
+    timings = (folder or paths.RESULTS) / benchmarks.FILE.name
+    files = [*results.files(folder), *([timings] if timings.exists() else [])]
+    return {path.name: file_hash(path) for path in files}
 
 
 def write(folder: Path | None = None) -> list[Entry]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pipeline.check import claim_faults, faults
+from pipeline.check import claim_faults, faults, ledger_faults
 
 CLEAN = {
     "index.html": """<html><head><link rel="canonical" href="https://example.org/">
@@ -78,3 +78,17 @@ def test_a_claim_that_fails_is_a_fault_of_the_pages(tmp_path):
     assert claim_faults(tmp_path) == ["a page: no longer holds"]
     (package / "claims.py").write_text("print('all is well')\n")
     assert claim_faults(tmp_path) == []
+
+
+def test_a_ledger_that_does_not_follow_from_the_rows_is_a_fault_of_the_pages(tmp_path):
+    assert ledger_faults(tmp_path) == []  # a book without a ledger
+    (tmp_path / "data" / "results").mkdir(parents=True)
+    (tmp_path / "data" / "results" / "ledger.csv").write_text("id\n")
+    package = tmp_path / "istapp"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    body = "import sys\nassert sys.argv[1] == 'ledger'\nprint('the ledger')\n"
+    (package / "__main__.py").write_text(body + "print('tv.csv: changed', file=sys.stderr)\nsys.exit(1)\n")
+    assert ledger_faults(tmp_path) == ["tv.csv: changed"]
+    (package / "__main__.py").write_text(body)
+    assert ledger_faults(tmp_path) == []

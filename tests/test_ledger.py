@@ -271,3 +271,11 @@ def test_the_shipped_ledger_follows_from_the_shipped_rows():
     with (paths.RESULTS / "ledger.csv").open(newline="", encoding="utf-8") as file:
         assert [r["id"] for r in csv.DictReader(file)] == [entry.id for entry in found]
     assert sum(ledger.tally(found).values()) == len(found)
+
+
+def test_our_seconds_stand_beside_the_papers_and_judge_nothing() -> None:
+    own = {"method": "tv", "run": "", "device": "cpu", "machine": "some CPU", "threads": "1", "ratio": "10"}
+    rivals = [own | {"method": "bm3d-amp", "median": "2.5"}, own | {"method": "bm3d-amp", "ratio": "50", "median": "9"}]
+    (entry,) = (e for e in ledger.judge([], rivals) if e.id == "table1/time/bm3d-amp")
+    assert entry.laptop == 2.5 and entry.ours is None and entry.verdict == NOT_MEASURABLE
+    assert "CPU some CPU, 1 thread" in entry.note

@@ -103,8 +103,19 @@ def faults(folder: Path) -> list[str]:
 
 def claim_faults(root: Path) -> list[str]:
     """Sentences of the project at `root` with a number that no longer holds: see `istapp.claims`."""
-    if not (root / "data" / "claims.csv").exists():
-        return []
-    here = os.environ | {"PYTHONPATH": str(root)}  # this checkout's istapp computes them
-    done = subprocess.run([sys.executable, "-m", "istapp.claims"], cwd=root, env=here, capture_output=True, text=True)
-    return (done.stdout or done.stderr).splitlines() if done.returncode else []
+    done = _asked(root, root / "data" / "claims.csv", "istapp.claims")
+    return (done.stdout or done.stderr).splitlines() if done and done.returncode else []
+
+
+def ledger_faults(root: Path) -> list[str]:
+    """Entries of the ledger at `root` that do not follow from the rows, and results changed by hand."""
+    done = _asked(root, root / "data" / "results" / "ledger.csv", "istapp", "ledger")
+    return done.stderr.splitlines() if done and done.returncode else []
+
+
+def _asked(root: Path, stored: Path, *command: str) -> subprocess.CompletedProcess[str] | None:
+    """Run a command of the checkout at `root` itself; nothing where the book does not have what it checks."""
+    if not stored.exists():
+        return None
+    here = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.run([sys.executable, "-m", *command], cwd=root, env=here, capture_output=True, text=True)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pipeline import ROOT, BuildError
-from pipeline.check import claim_faults, faults
+from pipeline.check import claim_faults, faults, ledger_faults
 from pipeline.execute import EXECUTED, chapters, record_of
 
 BUILD = ROOT / "build"
@@ -85,7 +85,8 @@ def write() -> None:
     """Make `build/html` show the sources and executed chapters as they are now; nothing is done when it does.
 
     Raises:
-        BuildError: a sentence's number is wrong, Sphinx warned, or a page has a fault; the last good HTML stays.
+        BuildError: a sentence's number is wrong, the ledger does not follow from the rows, Sphinx warned, or a page
+            has a fault; the last good HTML stays.
     """
     stamp = stage()
     if HTML.exists() and STAMP.exists() and STAMP.read_text() == stamp:
@@ -93,6 +94,8 @@ def write() -> None:
         return
     if found := claim_faults(ROOT):
         raise BuildError("\n".join([*found, f"{len(found)} sentences of data/claims.csv do not hold"]))
+    if found := ledger_faults(ROOT):
+        raise BuildError("\n".join(found))
     print("writing the pages ...", flush=True)
     shutil.rmtree(BUILD / "_build", ignore_errors=True)
     fresh = sphinx()
