@@ -80,6 +80,7 @@ def _add_measuring(command: Callable[[str, str, str], argparse.ArgumentParser]) 
     many.add_argument("--dataset", required=True, metavar="NAME_OR_FOLDER")
     many.add_argument("--ratios", default="10,30,50", metavar="PERCENTS", help="in percent (default 10,30,50)")
     many.add_argument("--out", metavar="FILE.csv", type=Path, help="a row per image; resumed if it exists")
+    many.add_argument("--run", default="", metavar="NAME", help="what the rows name as their run (default nothing)")
     for each in (one, many):
         each.add_argument("--method", required=True, metavar="NAME", help="see `istapp methods`")
         each.add_argument("--weights", metavar="FILE", type=Path, help=".safetensors, or an official .pkl")
@@ -240,7 +241,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.out:
         _refuse_unwritable(options.out)
     rows = evaluate(
-        method, options.dataset, ratios, options.seed, options.device, out=options.out, progress=_line
+        method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run, progress=_line
     )  # fmt: skip
     _line("")
     print(summary(rows))

@@ -2,8 +2,8 @@
 
 A published number is judged in one of three ways. *Measured*: the mean of rows of a run with the paper's
 configuration, within 0.1 dB or two deviations (`results.verdict`). *Built*: parameters counted in the network itself.
-*Arithmetic*: the paper's own numbers against each other. The laptop edition stands beside and decides nothing.
-Chapter 12 shows the lot.
+*Arithmetic*: the paper's own numbers against each other. Beside stand, and decide nothing, the laptop edition and what
+the authors' released weights give in our evaluation. Chapter 12 shows the lot.
 """
 
 import inspect
@@ -45,6 +45,7 @@ class Entry:
         ours: what it is compared with, None while there is nothing.
         edition: ``paper``, ``built`` or ``arithmetic`` where that judged it, ``laptop`` where only that stands beside.
         laptop: the laptop edition's number.
+        released: what the authors' released weights give in our evaluation; they trained them, we only measured.
         spread: standard deviation of ours, None where unknown.
         verdict: one of `VERDICTS`.
         note: the reason, the command, or what to bear in mind.
@@ -60,6 +61,7 @@ class Entry:
     ours: float | None = None
     edition: str = ""
     laptop: float | None = None
+    released: float | None = None
     spread: float | None = None
     verdict: str = NOT_RUN
     note: str = ""
@@ -99,6 +101,14 @@ def measure(rows: Rows, method: str, dataset: str, ratio: float, edition: str, r
         return None
     origin = "; ".join(sorted({row["provenance"] for row in cell.rows}))
     return Measured(cell.psnr, cell.spread, cell.whole, cell.run, origin)
+
+
+def released(rows: Rows, method: str, dataset: str, ratio: float) -> Measured | None:
+    """Return what the authors' released weights give on a whole set, as published; None while no rows say so."""
+    own = [row for row in rows.get((method, dataset), ()) if row["run"] == results.RELEASED]
+    variants = {row["variant"] for row in own} - {"blockwise"}
+    found = [measure(rows, method, dataset, ratio, "paper", results.RELEASED, variant) for variant in variants]
+    return next((cell for cell in found if cell and cell.whole), None)
 
 
 def _joined(parts: Sequence[Measured], value: float, spread: float | None) -> Measured:
@@ -183,17 +193,18 @@ def _cells(rows: Rows, table: int, method: str, label: str, dataset: str, number
     found, parts = [], []
     for ratio, number in zip(ratios, numbers, strict=True):
         ours, laptop = (measure(rows, method, dataset, ratio, edition) for edition in ("paper", "laptop"))
-        parts.append((ours, laptop))
+        theirs = released(rows, method, dataset, ratio)
+        parts.append((ours, laptop, theirs))
         if number is not None:
             id_ = f"table{table}/{dataset}/{100 * ratio:g}/{method}"
-            entry = Entry(id_, f"Table {table}, {dataset} {100 * ratio:g} %", label, "dB", number)
+            where, beside = f"Table {table}, {dataset} {100 * ratio:g} %", theirs and theirs.value
+            entry = Entry(id_, where, label, "dB", number, released=beside)
             reason = unmeasurable(method, dataset, rows, ratio)
             found.append(judged(entry, ours, laptop, command(method, dataset, ratio), reason))
     if average is not None:
-        entry = Entry(
-            f"table{table}/{dataset}/average/{method}", f"Table {table}, {dataset} Avg.", label, "dB", average
-        )
-        ours, laptop = (mean([part[n] for part in parts]) for n in (0, 1))
+        ours, laptop, theirs = (mean([part[n] for part in parts]) for n in range(3))
+        id_, where = f"table{table}/{dataset}/average/{method}", f"Table {table}, {dataset} Avg."
+        entry = Entry(id_, where, label, "dB", average, released=theirs and theirs.value)
         hint = next((e.note for e in found if e.verdict == NOT_RUN), "")
         reason = unmeasurable(method, dataset, {}, ratios[0])
         found.append(judged(entry, ours, laptop, hint, reason))
@@ -302,9 +313,9 @@ def _ablation_row(rows: Rows, row: paper.Ablation) -> list[Entry]:
     run, found = f"ista-net-pp-table4-{'b' if row.setting == 'a' else row.setting}", []
     for ratio, value in zip(paper.THREE, row.psnr, strict=True):
         percent = f"{100 * ratio:g}"
-        entry = Entry(
-            f"table4/{row.setting}/{percent}", f"Table 4, Set11 {percent} %", f"({row.setting})", "dB", value or 0
-        )
+        theirs = released(rows, "ista-net-pp", "Set11", ratio) if row.setting == "e" else None
+        id_, where = f"table4/{row.setting}/{percent}", f"Table 4, Set11 {percent} %"
+        entry = Entry(id_, where, f"({row.setting})", "dB", value or 0, released=theirs and theirs.value)
         ours, laptop = (ablation(rows, row.setting, ratio, edition) for edition in ("paper", "laptop"))
         then = ", then evaluate it block by block" if row.setting == "a" else ""
         found.append(judged(entry, ours, laptop, command("ista-net-pp", "Set11", ratio, run) + then))

@@ -21,8 +21,8 @@ from istapp.provenance import file_hash
 from istapp.results import NOT_MEASURABLE, NOT_RUN, Row
 
 COLUMNS = (
-    "id", "where", "what", "unit", "published", "ours", "edition", "laptop", "difference", "spread", "verdict", "note",
-    "run", "provenance",
+    "id", "where", "what", "unit", "published", "ours", "edition", "laptop", "released", "difference", "spread",
+    "verdict", "note", "run", "provenance",
 )  # fmt: skip
 #: Columns that a stored row must share with the rows' own; the note names commands, which may change.
 BINDING = tuple(name for name in COLUMNS if name != "note")
@@ -173,8 +173,10 @@ def _line(entry: Entry) -> str:
 
 
 def _gathered(verdict: str, same: list[Entry]) -> str:
-    """One line for a row of a table, with the columns that wait and the laptop edition's values in them."""
+    """One line for a row of a table, with the columns that wait and what stands beside in them."""
     columns = ",".join(filter(None, (entry.where.removeprefix(place(entry)) for entry in same)))
-    laptop = ", ".join(f"{entry.laptop:.2f}" for entry in same if entry.laptop is not None)
-    beside = f" (laptop edition {laptop})" if laptop else ""
+    beside = ""
+    for name, label in (("laptop", "laptop edition"), ("released", "released weights")):
+        values = [value for entry in same if (value := getattr(entry, name)) is not None]
+        beside += f" ({label} {', '.join(f'{value:.2f}' for value in values)})" if values else ""
     return f"  {same[0].what}{columns}: {verdict}{beside}\n      {same[0].note}"

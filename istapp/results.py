@@ -26,6 +26,9 @@ NOT_RUN, NOT_MEASURABLE = "not run yet", "not measurable"
 #: A difference this small is none, in dB, whatever the spread.
 TOLERANCE = 0.1
 
+#: The run of rows that the authors' released weights made. They are no experiment of ours and fill no cell.
+RELEASED = "released-weights"
+
 
 def files(folder: Path | None = None) -> list[Path]:
     """Return the files of result rows in `folder`, by default `data/results`, sorted.

@@ -279,3 +279,16 @@ def test_our_seconds_stand_beside_the_papers_and_judge_nothing() -> None:
     (entry,) = (e for e in ledger.judge([], rivals) if e.id == "table1/time/bm3d-amp")
     assert entry.laptop == 2.5 and entry.ours is None and entry.verdict == NOT_MEASURABLE
     assert "CPU some CPU, 1 thread" in entry.note
+
+
+def test_the_released_weights_stand_beside_and_judge_nothing() -> None:
+    theirs = whole(28.4, run=results.RELEASED)
+    alone = whole(27.2, run=results.RELEASED, variant="blockwise")
+    found = {entry.id: entry for entry in ledger.judge([*theirs, *alone])}
+    for id_ in ("table1/Set11/10/ista-net-pp", "table4/e/10"):
+        assert found[id_].released == pytest.approx(28.4)
+        assert found[id_].ours is None and found[id_].verdict == NOT_RUN
+    assert found["table4/a/10"].released is None and found["table1/Set11/average/ista-net-pp"].released is None
+    part = {entry.id: entry for entry in ledger.judge(theirs[1:])}
+    assert part["table1/Set11/10/ista-net-pp"].released is None
+    assert "released weights 28.40" in ledger.summary(list(found.values()))
