@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from istapp import benchmarks, judgement, paths, results, statements
+from istapp import benchmarks, judgement, paths, results, statements, tabulated
 from istapp.errors import UserError
 from istapp.judgement import VERDICTS, Entry
 from istapp.provenance import file_hash
@@ -30,10 +30,10 @@ _DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
 LEDGER, HASHES = "ledger.csv", "hashes.csv"
 
 
-def judge(rows: Iterable[Row], timings: judgement.Timings = ()) -> list[Entry]:
+def judge(rows: Iterable[Row], timings: tabulated.Timings = ()) -> list[Entry]:
     """Compute every entry from rows and timings: tables first, then the text."""
     by_set = judgement.grouped(rows)
-    return [*judgement.tables(by_set, timings), *statements.text(by_set)]
+    return [*tabulated.tables(by_set, timings), *statements.text(by_set)]
 
 
 def entries(folder: Path | None = None) -> list[Entry]:

@@ -9,7 +9,6 @@ from istapp.judgement import (
     NO_PROTOCOL,
     Entry,
     Rows,
-    ablation,
     arithmetic,
     command,
     counts,
@@ -21,6 +20,7 @@ from istapp.judgement import (
 )
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.results import NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from istapp.tabulated import ablation
 
 EDITIONS = ("paper", "laptop")
 #: What our own eyes saw on the photographs of some sets.

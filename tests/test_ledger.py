@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_results import SET11, row, store, whole
 
-from istapp import judgement, ledger, methods, paper, paths, results, statements
+from istapp import judgement, ledger, methods, paper, paths, results, statements, tabulated
 from istapp.__main__ import main
 from istapp.judgement import Entry, Measured, judged, largest, mean, minus
 from istapp.registry import entries as registered
@@ -182,7 +182,7 @@ def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks():
     found = {entry.id: entry for entry in ledger.judge(rows)}
     assert [found[f"table4/{s}/10"].ours for s in "abc"] == [27.2, 28.1, None]
     assert found["text/cbs"].ours == pytest.approx(0.9) and found["text/dus"].verdict == NOT_RUN
-    assert judgement.ablation(judgement.grouped(rows), "a", 0.3, "paper").value == pytest.approx(34.1)
+    assert tabulated.ablation(judgement.grouped(rows), "a", 0.3, "paper").value == pytest.approx(34.1)
 
 
 def test_training_sets_are_compared_in_both_editions():
