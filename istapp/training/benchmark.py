@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from istapp import datasets
 from istapp.methods.base import Network
 from istapp.methods.ista_net_pp import ISTANetPP
+from istapp.precision import native
 from istapp.sampling import BlockSampling, MixedSampling
 from istapp.training.patches import Patches
-from istapp.training.precision import native
 from istapp.training.recipe import ours
 from istapp.training.trainer import Run, Trainer
 

@@ -18,11 +18,11 @@ from istapp.datasets import Image, data_hash
 from istapp.methods.base import Network, Tied
 from istapp.metrics import psnr
 from istapp.paths import write_atomically
+from istapp.precision import native
 from istapp.sampling import BlockSampling, MixedSampling
 from istapp.training import state
 from istapp.training.parallel import Peers
 from istapp.training.patches import Patches
-from istapp.training.precision import native
 from istapp.training.recipe import Recipe
 
 

@@ -1,4 +1,4 @@
-"""Which number format a machine trains fastest in."""
+"""Which number format a machine multiplies fastest in."""
 
 import torch
 
