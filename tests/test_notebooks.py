@@ -56,6 +56,12 @@ def test_table_of_contents_names_every_page_and_no_other():
     assert named == {path.relative_to(ROOT).with_suffix("").as_posix() for path in pages}
 
 
+def test_no_two_figures_share_a_name():
+    figures = [cell["metadata"].get("mystnb", {}).get("figure", {}) for path in NOTEBOOKS for cell in cells(path)]
+    names = [figure["name"] for figure in figures if "name" in figure]
+    assert len(names) == len(set(names)) > 0
+
+
 @named(NOTEBOOKS)
 def test_runs_in_profile_smoke(path, tmp_path):
     output = tmp_path / path.name
