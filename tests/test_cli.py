@@ -76,10 +76,11 @@ def test_a_reconstruction_keeps_colour_and_size(picture: Path, capsys: pytest.Ca
 def test_an_evaluation_prints_means_and_writes_rows(picture: Path, capsys: pytest.CaptureFixture) -> None:
     out = picture.parent / "rows" / "rows.csv"
     arguments = ["evaluate", "--method", "linear", "--dataset", picture.parent, "--ratios", "10,50", "--out", out]
-    assert main([str(a) for a in arguments]) == 0
+    assert main([*(str(a) for a in arguments), "--run", "mine"]) == 0
     printed = capsys.readouterr().out
     rows = read_rows(out)
     assert [row["ratio"] for row in rows] == ["10", "50"] and {row["image"] for row in rows} == {"cat"}
+    assert {row["run"] for row in rows} == {"mine"}
     assert all(f"{float(row['psnr']):.2f}" in printed for row in rows)
 
 
