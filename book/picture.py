@@ -13,6 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from istapp import methods
+
 ROOT = Path(__file__).resolve().parents[1]
 COVER = ROOT / "notebooks" / "cover.ipynb"
 PICTURE = ROOT / "book" / "images" / "reconstruction.jpg"
@@ -24,9 +26,8 @@ def cells(notebook: Path) -> dict[str, dict]:
 
 
 def key() -> str:
-    """Return the hash of what decides the picture: its cell, and the network's weights that come with the book."""
-    parts = ["".join(cells(COVER)["cover-picture"]["source"])]
-    parts += sorted(path.name for path in (ROOT / "data" / "weights").glob("ista-net-pp-*.safetensors"))
+    """Return the hash of what decides the picture: its cell, and the weights that ISTA-Net++ has by default."""
+    parts = ["".join(cells(COVER)["cover-picture"]["source"]), methods.get("ista-net-pp").weights]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
