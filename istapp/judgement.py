@@ -104,7 +104,7 @@ def measure(rows: Rows, method: str, dataset: str, ratio: float, edition: str, r
 def released(rows: Rows, method: str, dataset: str, ratio: float) -> Measured | None:
     """Return what the authors' released weights give on a whole set, as published; None while no rows say so."""
     own = [row for row in rows.get((method, dataset), ()) if row["run"] == results.RELEASED]
-    variants = {row["variant"] for row in own} - {"blockwise"}
+    variants = sorted({row["variant"] for row in own} - {"blockwise"})
     found = [measure(rows, method, dataset, ratio, "paper", results.RELEASED, variant) for variant in variants]
     return next((cell for cell in found if cell and cell.whole), None)
 
