@@ -93,7 +93,6 @@ def _add_measuring(command: Callable[[str, str, str], argparse.ArgumentParser]) 
         each.add_argument("--device", default="cpu", metavar="cpu|cuda")
 
 
-
 def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     """Add training, what reproduces the paper, and the benchmark."""
     command("experiments", "list the training runs and how far they are", "istapp experiments")

@@ -115,6 +115,8 @@ def _laptop() -> list[Experiment]:
                    released(budget.pixels), minutes=12, tests=tests),
         Experiment("ista-net-pp-laptop-train91", "Fig. 7(a), Train91, laptop edition", small, budget,
                    training_set="T91", minutes=12, tests=tests),
+        Experiment("ista-net-pp-laptop-table4-e-seed2", "Table 4 (e), spread, laptop edition", small, budget, seed=2,
+                   minutes=12, tests=tests),
     ]  # fmt: skip
     return runs
 
