@@ -81,9 +81,10 @@ class Places:
 
 def status(name: str, places: Places) -> str:
     """Return ``done``, ``unfinished`` or ``waiting``."""
-    if places.weights_of(name).exists() or paths.WEIGHTS.joinpath(f"{name}.safetensors").exists():
-        return "done"
-    return "unfinished" if states.exists(places.runs / name) else "waiting"
+    if states.exists(places.runs / name):  # beside weights it means that the tests were broken off
+        return "unfinished"
+    shipped = paths.WEIGHTS / f"{name}.safetensors"
+    return "done" if places.weights_of(name).exists() or shipped.exists() else "waiting"
 
 
 def queue(places: Places, on_gpu: bool) -> list[Experiment]:
@@ -102,6 +103,8 @@ def run(
 ) -> bool:
     """Train an experiment, or go on with it, and when it is done write weights, curve and rows.
 
+    What is done already, in the same places, is left as it is.
+
     Returns:
         Whether it is done.
 
@@ -110,6 +113,9 @@ def run(
     """
     places = places or Places()
     where = device(device_name)
+    if places.weights_of(experiment.id).exists() and status(experiment.id, places) == "done":
+        say(f"{experiment.id} is done: {places.weights_of(experiment.id)}; `--out FOLDER` trains it anew in a folder")
+        return True
     network = experiment.network()
     speed_up = where.type == "cuda"
     job = Run(
@@ -126,8 +132,8 @@ def run(
     places.results.mkdir(parents=True, exist_ok=True)
     if curve != places.curve_of(experiment.id):
         shutil.move(curve, places.curve_of(experiment.id))
-    states.remove(job.keep)
     _test(experiment, places, device_name, say)
+    states.remove(job.keep)  # last: until then the same command goes on, if need be with the tests
     say(f"{experiment.id}: {experiment.recipe.steps} steps in {result.minutes:.1f} min, weights and rows written")
     return True
 

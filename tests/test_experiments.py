@@ -92,6 +92,34 @@ def test_rows_are_taken_on_the_sets_at_hand(tiny: list[Experiment], tmp_path: Pa
     assert any("no rows on Set11" in line for line in said)
 
 
+def test_a_run_that_is_stopped_while_it_is_tested_goes_on_with_the_tests(
+    tiny: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull_the_plug(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    places, experiment = Places.in_folder(tmp_path), dataclasses.replace(tiny[0], tests=("photos",))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(experiments, "evaluate", pull_the_plug)
+        experiments.run(experiment, places=places, quiet=True)
+    assert experiments.status(experiment.id, places) == "unfinished"
+    first = weights.header(places.weights_of(experiment.id))
+    assert experiments.run(experiment, places=places, quiet=True)
+    assert experiments.status(experiment.id, places) == "done"
+    assert weights.header(places.weights_of(experiment.id))["weights_hash"] == first["weights_hash"]
+    assert {row["dataset"] for row in read_rows(places.rows_of(experiment.id))} == {"photos"}
+    assert len(places.curve_of(experiment.id).read_text().splitlines()) > 1
+
+
+def test_a_run_that_is_done_is_not_trained_over_its_own_weights(tiny: list[Experiment], tmp_path: Path) -> None:
+    places, said = Places.in_folder(tmp_path), []
+    assert experiments.run(tiny[0], places=places, quiet=True)
+    before = places.weights_of(tiny[0].id).stat().st_mtime_ns
+    assert experiments.run(tiny[0], places=places, say=said.append, quiet=True)
+    assert places.weights_of(tiny[0].id).stat().st_mtime_ns == before
+    assert "is done" in said[-1] and "--out" in said[-1]
+
+
 @pytest.mark.parametrize("together", [1, 2])
 def test_the_queue_is_worked_off(tiny: list[Experiment], tmp_path: Path, together: int, monkeypatch) -> None:  # noqa: ANN001
     if together == 2:  # the processes know only the real experiments: show that a failure is told
