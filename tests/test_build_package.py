@@ -74,3 +74,8 @@ def test_dependencies_have_lower_bounds_only():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in project["dependencies"] + project["optional-dependencies"]["chapters"]:
         assert ">=" in requirement and not set("<=!~,") & set(requirement.replace(">=", "")), requirement
+
+
+def test_the_linter_finds_nothing_in_module_chapters_and_tests():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", ROOT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
