@@ -109,7 +109,11 @@ def runs_of(artefact: str) -> list[Experiment]:
         return named
     alike = {(e in LAPTOP, e.method, e.recipe, e.seed) for e in named}
     peers = [e for e in ALL.values() if (e in LAPTOP, e.method, e.recipe, e.seed) in alike]
-    return [e for e in peers if e in named or not any(value is False for value in e.config.values())]
+    peers = [e for e in peers if e in named or not any(value is False for value in e.config.values())]
+    if artefact == "fig4":
+        return peers
+    sizes = {(e in LAPTOP, e.config["stages"], e.config["channels"]) for e in named}  # here only the set varies
+    return [e for e in peers if (e in LAPTOP, e.config["stages"], e.config["channels"]) in sizes]
 
 
 def chosen(runs: Iterable[Experiment]) -> list[Experiment]:

@@ -70,6 +70,9 @@ def test_the_other_tables_and_the_figures_are_covered(all_at_hand: None) -> None
     assert ("ista-net-plus", "BSD68", 0.3) in planned("table3", "paper")
     assert ("ista-net-pp", "BSD68", 0.1) in planned("fig6", "paper")
     assert {e.training_set for e in runs_of("fig7")} == {"Train400", "T91", "Train400+T91"}
+    for laptop in (True, False):  # one size an edition: only the training set varies
+        alike = [e for e in runs_of("fig7") if (e in LAPTOP) == laptop]
+        assert len(alike) > 1 and len({(e.config["stages"], e.config["channels"]) for e in alike}) == 1
     assert not runs_of("fig5") and not plan(["fig5"], "paper").evaluations
 
 
