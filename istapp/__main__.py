@@ -104,6 +104,7 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     training.add_argument("id", metavar="ID", nargs="?", help="see `istapp experiments`; a method: its next run")
     training.add_argument("--queue", action="store_true", help="take the unfinished ones in order of worth")
     training.add_argument("--minutes", type=float, default=math.inf, help="stop cleanly in time; run again to go on")
+    training.add_argument("--pixels", type=float, metavar="N", help="budget, such as 300e6; extends a run that is done")
     training.add_argument("--together", type=int, default=1, metavar="N", help="with --queue: N runs side by side")
     training.add_argument("--device", default="cpu", metavar="cpu|cuda")
     training.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
@@ -278,7 +279,7 @@ def _train(options: argparse.Namespace) -> None:
         print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
     else:
         chosen = experiments.find(options.id, places, options.device == "cuda")
-        experiments.run(chosen, options.minutes, options.device, places, say=print)
+        experiments.run(chosen, options.minutes, options.device, places, say=print, pixels=options.pixels)
 
 
 def _reproduce(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +100,29 @@ def run(
     places: Places | None = None,
     say: Callable[[str], None] = lambda line: None,
     quiet: bool = False,
+    pixels: float | None = None,
 ) -> bool:
     """Train an experiment, or go on with it, and when it is done write weights, curve and rows.
 
-    What is done already, in the same places, is left as it is.
+    What is done already, in the same places, is left as it is, unless `pixels` asks for a larger budget than its
+    weights have seen: then it goes on from the state before the rate fell.
 
     Returns:
         Whether it is done.
 
     Raises:
-        UserError: the images are not at hand, or the stored state is damaged or another run's.
+        UserError: the images are not at hand, the stored state is damaged or another run's, or the budget is smaller
+            than what the state has seen.
     """
     places = places or Places()
     where = device(device_name)
-    if places.weights_of(experiment.id).exists() and status(experiment.id, places) == "done":
-        say(f"{experiment.id} is done: {places.weights_of(experiment.id)}; `--out FOLDER` trains it anew in a folder")
+    if pixels is not None:
+        experiment = replace(experiment, recipe=replace(experiment.recipe, pixels=pixels))
+    if _is_done(experiment, places, pixels):
+        say(
+            f"{experiment.id} is done: {places.weights_of(experiment.id)}; --pixels continues it to a larger budget, "
+            "--out FOLDER trains it anew in a folder"
+        )
         return True
     network = experiment.network()
     speed_up = where.type == "cuda"
@@ -124,18 +132,36 @@ def run(
     )  # fmt: skip
     result = train(job, minutes)
     if not result.done:
-        say(f"{experiment.id}: step {result.step} of {experiment.recipe.steps}; the same command goes on from here")
+        seen, all_ = result.pixels / 1e6, experiment.recipe.pixels / 1e6
+        say(f"{experiment.id}: {seen:.1f} of {all_:.1f} million pixels; the same command goes on from here")
         return False
     header = _header(experiment, network, job, result)
-    weights.save(places.weights_of(experiment.id), result.weights, header)
+    _save(experiment, places, result.weights, header)
     curve = job.keep.with_name(f"{job.keep.name}.curve.csv")
     places.results.mkdir(parents=True, exist_ok=True)
     if curve != places.curve_of(experiment.id):
         shutil.move(curve, places.curve_of(experiment.id))
     _test(experiment, places, device_name, say)
     states.remove(job.keep)  # last: until then the same command goes on, if need be with the tests
-    say(f"{experiment.id}: {experiment.recipe.steps} steps in {result.minutes:.1f} min, weights and rows written")
+    seen = f"{result.pixels / 1e6:.1f} million pixels in {result.minutes:.1f} min"
+    say(f"{experiment.id}: {seen}, weights and rows written")
     return True
+
+
+def _is_done(experiment: Experiment, places: Places, pixels: float | None) -> bool:
+    """Tell whether there are finished weights in these places that have seen the budget asked for, if one was."""
+    path = places.weights_of(experiment.id)
+    if not path.exists() or status(experiment.id, places) != "done":
+        return False
+    return pixels is None or weights.header(path)["pixels"] >= pixels - experiment.recipe.pixels_per_step
+
+
+def _save(experiment: Experiment, places: Places, tensors: dict[str, Any], header: dict[str, Any]) -> None:
+    """Write the weights; rows of other weights of this run, of a shorter training, are not theirs and go."""
+    path = places.weights_of(experiment.id)
+    if path.exists() and weights.header(path).get("weights_hash") != header["weights_hash"]:
+        places.rows_of(experiment.id).unlink(missing_ok=True)
+    weights.save(path, tensors, header)
 
 
 def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> dict[str, Any]:
@@ -145,9 +171,9 @@ def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> 
         device=job.device, method=experiment.method, run=experiment.id, purpose=experiment.purpose,
         config=experiment.config, parameters=network.parameter_count, main=experiment.main,
         training_set=experiment.training_set, training_hash=job.identity["images"], ratios=list(experiment.ratios),
-        recipe=job.identity["recipe"], precision=job.precision, seed=experiment.seed,
+        recipe=asdict(experiment.recipe.on(job.device)), precision=job.precision, seed=experiment.seed,
         matrix_seed=experiment.matrix_seed, steps=result.step,
-        pixels=result.step * experiment.recipe.pixels_per_step, minutes=round(result.minutes, 2),
+        pixels=result.pixels, minutes=round(result.minutes, 2),
         pixels_per_second=round(result.pixels_per_second),
         share_of_peak=round(share_of_peak(job, result.pixels_per_second), 4),
         validation_psnr={key.removeprefix("psnr_"): last[key] for key in last if key.startswith("psnr_")},

@@ -1,10 +1,47 @@
 """Image quality as the paper's code measures it: no rounding, per image, clipped to [0, 1]."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+#: What a training minimises: an estimate and its reference, both (B, 1, H, W), to a scalar.
+ErrorMeasure = Callable[[Tensor, Tensor], Tensor]
+
+
+def mean_squared(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Return the mean squared error, a scalar: the loss of the paper (Eq. 9)."""
+    return (estimate - reference).square().mean()
+
+
+def mean_absolute(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Return the mean absolute error, a scalar."""
+    return (estimate - reference).abs().mean()
+
+
+def log_mean_squared(estimate: Tensor, reference: Tensor, epsilon: float = 1e-5) -> Tensor:
+    r"""Return the mean over a batch of :math:`\log(\mathrm{MSE}_i + \epsilon)`, a scalar.
+
+    Up to its scale and :math:`\epsilon` this is minus the mean PSNR of the batch, which is what the tables print. Its
+    gradient is that of the mean squared error with every image divided by its own error, so that images that are
+    hard, or measured at a low ratio, do not drown the others. Chapter 05 derives both.
+    """
+    return _each(estimate, reference).add(epsilon).log().mean()
+
+
+def power_mean_squared(estimate: Tensor, reference: Tensor, power: float, epsilon: float = 1e-5) -> Tensor:
+    r"""Return the mean over a batch of :math:`(\mathrm{MSE}_i + \epsilon)^p / p`, a scalar.
+
+    p = 1 is the mean squared error and the limit p to 0 the logarithm, up to constants.
+    """
+    return _each(estimate, reference).add(epsilon).pow(power).mean() / power
+
+
+def _each(estimate: Tensor, reference: Tensor) -> Tensor:
+    """Return the mean squared error of every image of a batch, (B,)."""
+    return (estimate - reference).square().flatten(1).mean(1)
 
 
 def psnr(estimate: Tensor, reference: Tensor) -> float:

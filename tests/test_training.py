@@ -1,5 +1,7 @@
 """Training: patches, recipes, and runs that can be stopped, killed, continued and dealt out."""
 
+import dataclasses
+import math
 import multiprocessing
 import os
 import random
@@ -19,7 +21,11 @@ from istapp.datasets import Image
 from istapp.errors import UserError
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.training import Recipe, Run, ours, released, split, state, train
+from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
+from istapp.sampling import MixedSampling
+from istapp.training import Recipe, Run, first, of_header, ours, released, split, state, train
+from istapp.training.draws import Draws
+from istapp.training.muon import Muon, orthogonalise
 from istapp.training.patches import Patches
 from istapp.training.trainer import Trainer
 
@@ -33,7 +39,7 @@ def pictures(count: int = 3, side: int = 80) -> list[Image]:
 
 def a_run(keep: Path | None = None, recipe: Recipe | None = None, **more: object) -> Run:
     torch.manual_seed(3)
-    recipe = recipe or ours(12 * 4 * 33**2, batch=4, blocks=1)
+    recipe = recipe or ours(12 * 4 * 33**2, batch=4, blocks=1, warm_up=2 * 4 * 33**2)
     given_ = {"validate_every": 4, "quiet": True, "checkpoint_seconds": 0.0, **more}
     return Run(ISTANetPP(2, 4), pictures(), recipe, (0.1, 0.5), seed=7, keep=keep, **given_)
 
@@ -113,17 +119,124 @@ def test_the_validation_split_meets_no_test_set(data_dir: Path) -> None:
 def test_the_released_recipe_is_the_released_one() -> None:
     recipe = released(35e9)
     assert (recipe.patch, recipe.batch, recipe.ratio_per_sample) == (33, 64, False)
-    assert {recipe.rate_at(step) for step in (0, 1, 1000, recipe.steps - 1)} == {1e-4}
+    assert (recipe.optimiser, recipe.error, recipe.rate) == ("adamw", "mse", 1e-4)
+    assert {recipe.factor_at(pixels) for pixels in (0, 1, 1e6, 35e9)} == {1}
     assert recipe.steps == pytest.approx(500_000, rel=0.01)
 
 
-def test_warm_up_rises_and_the_cosine_falls_to_a_hundredth() -> None:
-    recipe = ours(1000 * 16 * 66**2)
-    rates = [recipe.rate_at(step) for step in range(recipe.steps)]
-    rise = round(0.02 * recipe.steps)
-    assert recipe.steps == 1000 and max(rates) == pytest.approx(recipe.rate)
-    assert rates[:rise] == sorted(rates[:rise]) and rates[rise:] == sorted(rates[rise:], reverse=True)
-    assert rates[-1] == pytest.approx(recipe.rate / 100, rel=0.01)
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_the_rate_rises_stays_and_falls(shape: str) -> None:
+    recipe = ours(100e6, decay=0.4, decay_shape=shape)
+    seen = [1e6 * n for n in range(101)]
+    factors = [recipe.factor_at(p, 60e6 if p >= 60e6 else None) for p in seen]
+    assert factors[0] == 0 and set(factors[1:61]) == {1.0}
+    assert factors[60:] == sorted(factors[60:], reverse=True) and factors[80] == pytest.approx(0.5, abs=0.01)
+    assert factors[-1] == pytest.approx(0 if shape == "linear" else 0.01)
+
+
+def test_the_first_recipe_is_a_rise_and_half_a_cosine() -> None:
+    recipe = first(1000 * 16 * 66**2)
+    factors = [recipe.factor_at((n + 0.5) * recipe.pixels_per_step, 0.0) for n in range(recipe.steps)]
+    assert recipe.steps == 1000 and factors.index(max(factors)) in range(15, 25)
+    assert factors[-1] == pytest.approx(0.01, rel=0.01)
+
+
+def test_an_old_header_says_what_it_is() -> None:
+    """The headers of the first recipe had neither error nor optimiser."""
+    old = {
+        "name": "ours", "pixels": 700e6, "blocks": 2, "block": 33, "batch": 8, "rate": 1e-3, "warm_up": 0.02,
+        "cosine": True, "ratio_per_sample": True, "renew_matrix": 50, "average": 0.9995, "clip": 1.0,
+        "weight_decay": 0.0,
+    }  # fmt: skip
+    assert of_header(old) == first(700e6, batch=8, average=0.9995, renew_matrix=50)
+    assert str(of_header(old)) == "AdamW 0.001, mse, 8 patches of 2x2 blocks"
+    recipe = ours(3e6, renew_matrix=5)
+    assert of_header(dataclasses.asdict(recipe)) == recipe
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"optimiser": "moun"}, "the optimiser is one of adamw, muon, not 'moun' .did you mean 'muon'"),
+    ({"error": "psnr"}, "the error is one of published, mse"),
+    ({"decay_shape": "square"}, "the decay is one of linear, cosine"),
+    ({"pixels": 1000.0}, "a budget of 1000 pixels is too short for one step, which sees 34,848"),
+    ({"pixels": float("nan")}, "too short"),
+])  # fmt: skip
+def test_an_impossible_recipe_is_one_clear_line(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        ours(**{"pixels": 1e6} | changes)
+
+
+# ---------------------------------------------------------------- error measures
+
+
+def test_the_logarithm_weighs_every_image_by_its_own_error() -> None:
+    """Its gradient is that of the mean squared error with each image divided by its own."""
+    torch.manual_seed(0)
+    reference = torch.rand(3, 1, 8, 8, dtype=torch.float64)
+    scales = torch.tensor([0.01, 0.1, 1.0]).view(3, 1, 1, 1)
+    estimate = (reference + scales * torch.randn_like(reference)).requires_grad_()
+    (gradient,) = torch.autograd.grad(log_mean_squared(estimate, reference, 1e-5), estimate)
+    each = (estimate - reference).square().mean((1, 2, 3), keepdim=True)
+    (plain,) = torch.autograd.grad(mean_squared(estimate, reference), estimate)
+    torch.testing.assert_close(gradient, plain / (each + 1e-5))
+
+
+@given(st.floats(0.01, 1.0))
+def test_the_powers_of_the_error_end_in_its_logarithm(power: float) -> None:
+    torch.manual_seed(1)
+    a, b = torch.rand(2, 4, 1, 6, 6, dtype=torch.float64)
+    each = (a - b).square().mean((1, 2, 3)) + 1e-5
+    torch.testing.assert_close(power_mean_squared(a, b, power), (each**power).mean() / power)
+    near = power_mean_squared(a, b, 1e-6) - 1e6
+    torch.testing.assert_close(near, log_mean_squared(a, b), atol=1e-4, rtol=0)
+
+
+# ---------------------------------------------------------------- Muon
+
+
+@given(st.integers(1, 4), st.integers(2, 12), st.integers(2, 12), st.integers(0, 10**6))
+def test_muon_turns_a_matrix_into_its_nearest_isometry(count: int, rows: int, columns: int, seed: int) -> None:
+    """Singular vectors stay, singular values come near one: what the polynomial does to them, value by value."""
+    random = torch.Generator().manual_seed(seed)
+    matrices = torch.randn(count, rows, columns, generator=random, dtype=torch.float64)
+    u, s, v = torch.linalg.svd(matrices, full_matrices=False)
+    s = s / (s.square().sum(1, keepdim=True).sqrt() + 1e-7)
+    for _ in range(5):
+        s = 3.4445 * s - 4.775 * s**3 + 2.0315 * s**5
+    torch.testing.assert_close(orthogonalise(matrices), u @ torch.diag_embed(s) @ v)
+    assert (orthogonalise(torch.zeros(1, rows, columns)) == 0).all()
+
+
+def test_muon_steps_all_weights_as_one_alone_would_be_stepped() -> None:
+    torch.manual_seed(0)
+    together = [torch.nn.Parameter(torch.randn(shape)) for shape in [(4, 4, 3, 3), (8, 2), (4, 4, 3, 3)]]
+    alone = [torch.nn.Parameter(weight.detach().clone()) for weight in together]
+    optimisers = [Muon(together, 0.1, 0.9), *(Muon([weight], 0.1, 0.9) for weight in alone)]
+    for _ in range(3):
+        for a, b in zip(together, alone):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    for a, b in zip(together, alone):
+        torch.testing.assert_close(a, b)
+    weight = torch.nn.Parameter(torch.zeros(8, 2))
+    weight.grad = torch.randn(8, 2)
+    Muon([weight], 0.1).step()  # tall: the step is longer by the root of rows over columns
+    assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(0.2, rel=0.35)
+
+
+def test_a_network_says_what_muon_turns_and_what_begins_silent() -> None:
+    network = ISTANetPP(2, 4)
+    trainer = Trainer(Run(network, pictures(), ours(1e6), (0.1, 0.5), quiet=True))
+    turned = {id(p) for p in trainer.optimisers[0].param_groups[0]["params"]}
+    assert {n for n, p in network.named_parameters() if id(p) in turned} == {
+        f"stages.{k}.block{b}.conv{c}.weight" for k in (0, 1) for b in (1, 2) for c in (1, 2)
+    }
+    x = torch.rand(1, 1, 66, 66)
+    sampling = network.sampling(0.1)
+    for r, estimate in network.trace(sampling.A(x), sampling):
+        assert torch.equal(r, estimate)  # a silent stage is a gradient step
 
 
 # ---------------------------------------------------------------- runs
@@ -132,8 +245,8 @@ def test_warm_up_rises_and_the_cosine_falls_to_a_hundredth() -> None:
 def test_training_improves_every_network() -> None:
     for network, ratios in ((ISTANetPP(2, 6), (0.1, 0.5)), (ISTANetPlus(2, 6, 0.3), (0.3,))):
         torch.manual_seed(0)
-        recipe = ours(60 * 4 * 33**2, batch=4, blocks=1, rate=2e-3, average=0.9)
-        result = train(Run(network, pictures(), recipe, ratios, quiet=True, validate_every=20))
+        recipe = ours(60 * 4 * 33**2, batch=4, blocks=1, rate=5e-3, average=0.9, warm_up=20 * 4 * 33**2)
+        result = train(Run(network, pictures(), recipe, ratios, quiet=True, validate_every=10))
         means = [sum(v for k, v in row.items() if k.startswith("psnr")) for row in result.curve]
         assert result.done and means[-1] > means[0] and result.curve[-1]["loss"] < result.curve[0]["loss"]
 
@@ -141,8 +254,10 @@ def test_training_improves_every_network() -> None:
 @pytest.mark.parametrize("recipe", [
     ours(12 * 4 * 33**2, batch=4, blocks=1),
     ours(12 * 4 * 66**2, batch=4, blocks=2, renew_matrix=5),
+    ours(12 * 4 * 33**2, batch=4, blocks=1, decay_blocks=2, decay=0.5),
+    first(12 * 4 * 33**2, batch=4, blocks=1),
     released(12 * 64 * 33**2),
-], ids=["ours", "fresh matrices", "released"])  # fmt: skip
+], ids=["ours", "fresh matrices", "large patches at the end", "first", "released"])  # fmt: skip
 def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(recipe: Recipe, tmp_path: Path) -> None:
     whole = train(a_run(recipe=recipe))
     calls = 0
@@ -152,6 +267,94 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(recipe: Recipe, tmp_
     assert same(result.weights, whole.weights)
     timeless = [{k: v for k, v in row.items() if k != "minutes"} for row in whole.curve]
     assert [{k: v for k, v in row.items() if k != "minutes"} for row in result.curve] == timeless
+
+
+STEP = 4 * 33**2
+
+
+def budget(steps: int, **changes: object) -> Recipe:
+    return ours(steps * STEP, **{"batch": 4, "blocks": 1, "warm_up": 2 * STEP, "decay": 0.25} | changes)
+
+
+def test_a_run_that_is_done_is_extended_as_if_it_had_never_ended(tmp_path: Path) -> None:
+    keep = tmp_path / "run"
+    short = train(a_run(keep, budget(8)))
+    assert short.done and short.step == 8 and state.exists(tmp_path / "run.stable")
+    longer = train(a_run(keep, budget(16)))
+    assert same(longer.weights, train(a_run(recipe=budget(16))).weights)
+    assert longer.step == 16 and longer.pixels == 16 * STEP
+    # From the stable state, which saw 12 steps by now, the fall may also take another shape.
+    other = budget(16, decay_shape="cosine")
+    assert same(train(a_run(keep, other)).weights, train(a_run(recipe=other)).weights)
+
+
+def test_a_fall_that_was_broken_off_goes_on_or_is_forgotten_for_a_larger_budget(tmp_path: Path) -> None:
+    keep = tmp_path / "run"
+    while train(a_run(keep, budget(8)), minutes=0).step < 7:  # two steps of the fall are left
+        pass
+    assert same(train(a_run(keep, budget(8))).weights, train(a_run(recipe=budget(8))).weights)
+    while train(a_run(keep, budget(12)), minutes=0).step < 11:
+        pass
+    assert same(train(a_run(keep, budget(20))).weights, train(a_run(recipe=budget(20))).weights)
+
+
+def test_a_budget_smaller_than_what_was_seen_is_refused(tmp_path: Path) -> None:
+    train(a_run(tmp_path / "run", budget(16)))
+    with pytest.raises(UserError, match="has seen .* more than the first 75 % of .* name a budget of at least"):
+        train(a_run(tmp_path / "run", budget(4)))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    class Bursting(ISTANetPP):
+        steps = 0
+
+        def loss(self, x, sampling, error=mean_squared):  # noqa: ANN001, ANN202
+            Bursting.steps += 1
+            return super().loss(x, sampling, error) * (math.inf if Bursting.steps == 5 else 1)
+
+    def job() -> Run:
+        torch.manual_seed(3)
+        return Run(Bursting(2, 4), pictures(), budget(12), (0.1, 0.5), seed=7, keep=tmp_path / "run", quiet=True,
+                   checkpoint_seconds=0.0, validate_every=4)  # fmt: skip
+
+    with pytest.raises(UserError, match="step 5: the loss or a weight of ista-net-pp is not finite"):
+        train(job())
+    assert state.restore(tmp_path / "run", job().identity)["step"] == 4
+    assert same(train(job()).weights, train(a_run(recipe=budget(12))).weights)  # what follows is as if nothing had been
+
+
+def test_a_state_holds_no_matrix(tmp_path: Path) -> None:
+    run = Run(ISTANetPP(), pictures(), ours(1e6, renew_matrix=1), (0.1,), keep=tmp_path / "run", quiet=True)
+    train(run, minutes=0)
+    assert sum(path.stat().st_size for path in tmp_path.glob("run.state-*")) < 9.5 * 2**20
+
+
+def test_a_step_is_drawn_alike_whatever_came_before(tmp_path: Path) -> None:
+    """Patches, ratios and matrix follow from seed and step alone."""
+
+    def draws() -> Draws:
+        recipe = ours(1e6, batch=3, blocks=1, renew_matrix=4)
+        return Draws(Patches(pictures(), 33, CPU), MixedSampling((0.1, 0.5), batch=3), recipe, (0.1, 0.5), seed=5)
+
+    ones, other = draws(), draws()
+    for step in (3, 4, 9):
+        x = ones.draw(step)
+    again = other.draw(9)
+    assert torch.equal(x, again) and torch.equal(ones.sampling.phi, other.sampling.phi)
+    assert torch.equal(ones.sampling.ratio, other.sampling.ratio)
+    phi = other.sampling.phi
+    torch.testing.assert_close(phi @ phi.T, torch.eye(len(phi), dtype=torch.float64), atol=1e-12, rtol=0)
+    assert not torch.equal(ones.draw(10), x)
+
+
+def test_low_ratios_can_be_drawn_more_often() -> None:
+    draws = Draws(
+        Patches(pictures(), 33, CPU), MixedSampling((0.1, 0.4), batch=4000), ours(1e9, batch=4000, low_ratios=1.0),
+        (0.1, 0.4), seed=0,
+    )  # fmt: skip
+    draws.patches = Patches([Image("one", torch.zeros(33, 33, dtype=torch.uint8))], 33, CPU)
+    draws.draw(0)
+    assert (draws.sampling.ratio < 0.2).float().mean().item() == pytest.approx(0.8, abs=0.03)
 
 
 def train_slowly(keep: Path) -> None:
@@ -260,7 +463,8 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     run = a_run(precision="float32")
     alone = train(run).weights
     stored = state.restore(tmp_path / "run", run.identity)["average"]
-    # The first step size is idle with orthonormal rows (chapter 04): its gradient is rounding, which Adam enlarges.
+    # The first step size is idle with orthonormal rows (chapter 04): its gradient is rounding, which Adam enlarges,
+    # as Muon does with small singular values.
     for name, tensor in alone.items():
         used = slice(1, None) if name.startswith("condition.4") else slice(None)
-        torch.testing.assert_close(stored[name][used], tensor[used], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(stored[name][used], tensor[used], atol=5e-5, rtol=1e-3)

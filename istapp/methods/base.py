@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from istapp.errors import UserError
+from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling, MixedSampling
 
 
@@ -82,9 +83,26 @@ class Network(nn.Module, Method):
         """Return what a trainer measures a batch of patches with: any of `ratios` for each of them."""
         return MixedSampling(ratios, seed, batch, device)
 
-    def loss(self, x: Tensor, sampling: BlockSampling) -> Tensor:
-        """Return the mean squared error of reconstructing (B, 1, H, W) images from their measurements, a scalar."""
-        return (self(sampling.A(x), sampling) - x).square().mean()
+    def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_squared) -> Tensor:
+        """Return the error of reconstructing (B, 1, H, W) images from their measurements, a scalar.
+
+        The measure is the recipe's; what a network's authors add to it is the network's.
+        """
+        return error(self(sampling.A(x), sampling), x)
+
+    def matrices(self) -> list[str]:
+        """Return the names of the weights that lead from features to features, whose steps Muon may turn.
+
+        By default the convolutions with more than two channels on both sides.
+        """
+        return [name for name, weight in self.named_parameters() if weight.ndim == 4 and min(weight.shape[:2]) > 2]
+
+    def silent(self) -> list[str]:
+        """Return the names of the weights that a recipe may set to zero at the start: the last ones before a skip.
+
+        With them every stage begins by passing its input on, and the network as the iteration that it unrolls.
+        """
+        return []
 
     def fill(self, tensors: dict[str, Tensor], source: str) -> "Network":
         """Load weights and freeze them, so that calling the network gives detached images.

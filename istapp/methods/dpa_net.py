@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from istapp.errors import UserError
 from istapp.methods import found
 from istapp.methods.base import Method, Tied
+from istapp.metrics import ErrorMeasure, mean_absolute
 from istapp.sampling import BlockSampling, gaussian_sampling
 
 BLOCK = 16
@@ -241,8 +242,10 @@ class DPANet(SmallBlocks):
         structure, texture = self.paths(y)
         return F.hardtanh(structure + texture)
 
-    def loss(self, x: Tensor, sampling: BlockSampling) -> Tensor:
+    def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_absolute) -> Tensor:
         r"""Return the joint loss of the authors' second phase, a scalar; `x` is (B, 1, 16h, 16w) in [0, 1].
+
+        `error` measures the distance of the estimate; the other terms are the authors'.
 
         :math:`|T_1 - x| + 1.8\cdot 10^{-4}\,\mathrm{TV}(T_1) + |\hat x - x| + |\Phi\hat x - \Phi x|`, all in [-1, 1],
         absolute values as means and TV as a sum over the pixels, which its weight takes to be 64 x 64.
@@ -252,7 +255,7 @@ class DPANet(SmallBlocks):
         structure, texture = self.paths(y)
         estimate = F.hardtanh(structure + texture)
         smooth = F.l1_loss(structure, x) + TV_WEIGHT * total_variation(structure)
-        return smooth + F.l1_loss(estimate, x) + F.l1_loss(sampling.A(estimate), y)
+        return smooth + error(estimate, x) + F.l1_loss(sampling.A(estimate), y)
 
 
 METHOD = DPANet

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from istapp.methods import found
 from istapp.methods.base import Method, Network
 from istapp.methods.linear import apply_blocks, linear_initialisation
+from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.priors import soft
 from istapp.sampling import BlockSampling
 
@@ -95,11 +96,11 @@ class ISTANet(Network):
         """Reconstruct (B, m, h, w) measurements to (B, 1, 33h, 33w) images."""
         return self.trace(y, sampling)[0][-1]
 
-    def loss(self, x: Tensor, sampling: BlockSampling) -> Tensor:
-        """Return the mean squared error plus 0.01 times the symmetry error summed over the stages, a scalar."""
+    def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_squared) -> Tensor:
+        """Return the error of the last image plus 0.01 times the symmetry error summed over the stages, a scalar."""
         images, compared = self.trace(sampling.A(x), sampling)
         symmetry = sum(stage.symmetry(d) for stage, d in zip(self.stages, compared))
-        return (images[-1] - x).square().mean() + 0.01 * symmetry
+        return error(images[-1], x) + 0.01 * symmetry
 
 
 METHOD = ISTANet

@@ -49,6 +49,10 @@ class ISTANetPlus(ISTANet):
     name = "ista-net-plus"
     stage = Stage
 
+    def silent(self) -> list[str]:
+        """Return the names of the convolutions G, after which the gradient step is added."""
+        return [name for name, _ in self.named_parameters() if name.endswith(".G.weight")]
+
 
 class _Official(ISTANetPlus):
     """The released network with the matrix and the initialisation it was trained with."""

@@ -121,6 +121,14 @@ class ISTANetPP(Network):
         """Reconstruct (B, m, h, w) measurements to (B, 1, 33h, 33w) images."""
         return self.trace(y, sampling)[-1][1]
 
+    def matrices(self) -> list[str]:
+        """Return the names of the residual blocks' convolutions, C x C x 3 x 3."""
+        return [name for name, weight in self.named_parameters() if ".block" in name and weight.ndim == 4]
+
+    def silent(self) -> list[str]:
+        """Return the names of the tails' weights and biases: without them every stage is a gradient step."""
+        return [name for name, _ in self.named_parameters() if ".tail." in name]
+
 
 METHOD = ISTANetPP
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from istapp.amp import Passed, amp
 from istapp.methods import found
 from istapp.methods.base import Method, Network
+from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling
 
 #: The ranges of the published denoisers, whose last one, 500 to 1000, no image ever calls for.
@@ -91,18 +92,18 @@ class LDAMP(Network):
         low, high = edges[:-1][which], edges[1:][which]
         return (low + (high - low) * torch.rand_like(low)).view(-1, 1, 1, 1)
 
-    def loss(self, x: Tensor, sampling: BlockSampling) -> Tensor:
+    def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_squared) -> Tensor:
         r"""Return how well the denoisers remove white Gaussian noise from (B, 1, H, W) images, a scalar.
 
-        Of R denoisers number i learns on the images i, i + R, ... of the batch. Its mean squared error is divided by
-        the square of its range's upper end, which puts all ranges on one scale, and the mean is taken over the
-        denoisers that have an image. (They share no weights and Adam's steps have no scale, so all that the division
-        touches is the clipping of gradients.) The operator is not used.
+        Of R denoisers number i learns on the images i, i + R, ... of the batch. Its images are divided by its range's
+        upper end, which puts all ranges on one scale, and the mean error is taken over the denoisers that have an
+        image. (They share no weights and Adam's steps have no scale, so all that the division touches is the clipping
+        of gradients.) The operator is not used.
         """
         noisy = x + self.noise(x) * torch.randn_like(x)
         count = len(self.denoisers)
         errors = [
-            (denoiser(noisy[i::count]) - x[i::count]).square().mean() / denoiser.largest**2
+            error(denoiser(noisy[i::count]) / denoiser.largest, x[i::count] / denoiser.largest)
             for i, denoiser in enumerate(self.denoisers[: len(x)])
         ]
         return torch.stack(errors).mean()

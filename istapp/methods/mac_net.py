@@ -27,6 +27,7 @@ from istapp.errors import UserError
 from istapp.methods import found
 from istapp.methods.base import Method
 from istapp.methods.dpa_net import Bottleneck, SmallBlocks, convolution, initialise
+from istapp.metrics import ErrorMeasure, mean_absolute
 from istapp.sampling import BlockSampling
 
 
@@ -111,8 +112,8 @@ class MACNet(SmallBlocks):
         """Reconstruct measurements of images in [-1, 1] to such images, (B, 1, 16h, 16w)."""
         return list(self.cascade(y, sampling))[-1][-1]
 
-    def loss(self, x: Tensor, sampling: BlockSampling) -> Tensor:
-        r"""Return the authors' loss, a scalar; `x` is (B, 1, 16h, 16w) in [0, 1].
+    def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_absolute) -> Tensor:
+        r"""Return the authors' loss, a scalar; `x` is (B, 1, 16h, 16w) in [0, 1], `error` takes the first term's place.
 
         :math:`|x_8 - x| + 0.1\,(0.01\,|y_2| + 0.1\sum_{i=2}^{7}|y_{i+1}| + |y_9|)`, images in [-1, 1], all absolute
         values as means: what is left of the measurements shall vanish, at the end above all.
@@ -120,7 +121,7 @@ class MACNet(SmallBlocks):
         x = 2 * x - 1
         _, left, images = zip(*self.cascade(sampling.A(x), sampling))
         weights = ([0.01] + [0.1] * len(left))[: len(left) - 1] + [1.0]
-        return F.l1_loss(images[-1], x) + 0.1 * sum(w * y.abs().mean() for w, y in zip(weights, left))
+        return error(images[-1], x) + 0.1 * sum(w * y.abs().mean() for w, y in zip(weights, left))
 
 
 METHOD = MACNet

@@ -50,7 +50,7 @@ def operations_per_pixel(network: Network, sampling: BlockSampling, x: torch.Ten
 
 def share_of_peak(run: Run, pixels_per_second: float) -> float:
     """Return how much of the machine's matrix peak a run's speed uses, the peak measured now in the run's precision."""
-    device, recipe = torch.device(run.device), run.recipe
+    device, recipe = torch.device(run.device), run.recipe.on(run.device)
     network = copy.deepcopy(run.network).to(device).train().requires_grad_(True)
     sampling = network.operator(run.ratios, run.matrix_seed, recipe.batch, device)
     batch = torch.rand(recipe.batch, 1, recipe.patch, recipe.patch, device=device)
@@ -62,7 +62,7 @@ def training_speed(device_name: str, stages: int, channels: int, batch: int = 16
     """Measure the plain eager float32 loop and the trainer, and yield lines of a table."""
     device = torch.device(device_name)
     images = datasets.load("photos")
-    recipe = ours(1e12, batch=batch)
+    recipe = ours(1e12, batch=batch, silent_start=False)
     random = torch.Generator(device).manual_seed(0)
     network = ISTANetPP(stages, channels).to(device)
     sampling = MixedSampling((0.1, 0.3, 0.5), batch=batch, device=device)

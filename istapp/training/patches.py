@@ -25,7 +25,7 @@ class Patches:
         lumas = [image.gray().pixels for image in images if min(image.size) >= side]
         if not lumas:
             raise UserError(f"no training image is as large as a patch of {side} x {side} pixels")
-        self.side, self.count = side, len(lumas)
+        self.side, self.count, self.device = side, len(lumas), device
         self._flat = torch.cat([luma.flatten() for luma in lumas]).to(device)
         sizes = torch.tensor([luma.shape for luma in lumas])
         areas = sizes.prod(1)
@@ -34,16 +34,13 @@ class Patches:
         self._grid = torch.arange(side, device=device)
 
     def draw(self, batch: int, random: torch.Generator) -> Tensor:
-        """Return a batch of patches in [0, 1], (batch, 1, side, side) float32."""
-
-        def uniform() -> Tensor:
-            return torch.rand(batch, generator=random, device=self._flat.device, dtype=torch.float64)
-
-        which = (uniform() * self.count).long()
+        """Return a batch of patches in [0, 1], (batch, 1, side, side) float32; `random` may be on another device."""
+        uniform = torch.rand(4, batch, generator=random, device=random.device, dtype=torch.float64).to(self.device)
+        which = (uniform[0] * self.count).long()
         height, width = self._height[which], self._width[which]
-        top = (uniform() * (height - self.side + 1)).long()
-        left = (uniform() * (width - self.side + 1)).long()
-        turn = (uniform() * 8).long()
+        top = (uniform[1] * (height - self.side + 1)).long()
+        left = (uniform[2] * (width - self.side + 1)).long()
+        turn = (uniform[3] * 8).long()
         rows, columns = self._turned(turn)
         index = (self._first[which] + top * width + left).view(-1, 1, 1) + rows * width.view(-1, 1, 1) + columns
         return self._flat[index].unsqueeze(1).float() / 255

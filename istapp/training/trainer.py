@@ -1,4 +1,4 @@
-"""One trainer for every network: it knows nothing of them but ``loss(x, sampling)``."""
+"""One trainer for every network: it knows nothing of them but ``loss(x, sampling, error)``."""
 
 import csv
 import io
@@ -7,7 +7,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from istapp.datasets import Image, data_hash
+from istapp.errors import UserError
 from istapp.methods.base import Network, Tied
-from istapp.metrics import psnr
 from istapp.paths import write_atomically
 from istapp.precision import native
-from istapp.sampling import BlockSampling, MixedSampling
 from istapp.training import state
+from istapp.training.draws import Draws
+from istapp.training.muon import Muon
 from istapp.training.parallel import Peers
 from istapp.training.patches import Patches
 from istapp.training.recipe import Recipe
+from istapp.training.validation import split, validation_psnr
 
 
 @dataclass
@@ -41,8 +44,8 @@ class Run:
         device: to train on.
         validate_every: steps between validations; 0 makes it 20 in all.
         checkpoint_seconds: a kill loses at most this much.
-        precision: ``bfloat16`` for the convolutions, or ``float32``; images and operator stay float32. Empty means
-            what the device is fast in. It belongs to the machine: a run may go on in another.
+        precision: ``bfloat16`` or ``float16`` for the convolutions, or ``float32``; images and operator stay float32.
+            Empty means what the device is fast in. It belongs to the machine: a run may go on in another.
         compiled: let torch.compile fuse the network's loss (worth its start-up on a GPU).
         quiet: print nothing.
     """
@@ -66,12 +69,17 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: a state is only ever resumed by its own."""
+        """What makes two runs the same run: a state is only ever resumed by its own. The budget is no part of it."""
         return {
-            "method": self.network.name, "config": self.network.config, "recipe": asdict(self.recipe),
+            "method": self.network.name, "config": self.network.config, "recipe": self.recipe.identity,
             "ratios": list(self.ratios), "seed": self.seed, "matrix_seed": self.matrix_seed,
             "images": data_hash(self.images),
         }  # fmt: skip
+
+    @property
+    def stable(self) -> Path | None:
+        """Prefix of the files of the state before the rate falls, from which the run can be extended."""
+        return self.keep and self.keep.with_name(f"{self.keep.name}.stable")
 
 
 @dataclass
@@ -79,8 +87,9 @@ class Result:
     """How far a run came.
 
     Attributes:
-        done: whether all steps were taken; otherwise the same call goes on.
+        done: whether the whole budget was seen; otherwise the same call goes on.
         step: steps taken.
+        pixels: training pixels seen.
         minutes: time spent training, over all calls.
         pixels_per_second: mean over the whole run.
         curve: a row per validation: step, pixels, minutes, loss, rate, and PSNR per ratio in dB.
@@ -89,108 +98,111 @@ class Result:
 
     done: bool
     step: int
+    pixels: int
     minutes: float
     pixels_per_second: float
     curve: list[dict[str, float]] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-def split(images: Sequence[Image]) -> tuple[list[Image], list[Image]]:
-    """Return training and validation images: every 20th, in the order of their pixel hashes, is held out.
-
-    A set of fewer than 20 images lends its last one to both.
-    """
-    ordered = sorted(images, key=lambda image: image.hash)
-    held_out = ordered[19::20]
-    return ([image for image in ordered if image not in held_out], held_out) if held_out else (ordered, ordered[-1:])
-
-
 def train(run: Run, minutes: float = math.inf) -> Result:
     """Train until the recipe's pixels are seen, `minutes` are over, or Ctrl-C; the same call then goes on.
 
+    A run that is done can be extended: the same call with a larger budget goes on from the state before the rate fell.
     The network ends with the averaged weights if the run is done.
 
     Raises:
-        UserError: no image is large enough; `keep` holds another run's state or a damaged one.
+        UserError: no image is large enough; `keep` holds another run's state, a damaged one, or one that has seen more
+            than the budget; the loss is no longer finite (the last good state is kept).
     """
     return Trainer(run).run_for(minutes)
-
-
-def validation_psnr(
-    network: Network, images: Sequence[Image], ratios: Sequence[float], side: int = 99, matrix_seed: int = 0
-) -> list[float]:
-    """Return the mean PSNR in dB at each ratio on the central `side` x `side` pixels of images.
-
-    The square is cut down to whole blocks, and to the largest that all images have.
-    """
-    device = next(network.parameters()).device
-    network.eval()
-    means = []
-    with torch.no_grad():
-        for ratio in ratios:
-            sampling = network.sampling(ratio, matrix_seed)
-            whole = min(side, *(n for image in images for n in image.size)) // sampling.block * sampling.block
-            crops = torch.cat([_centre(image.luma(), whole) for image in images]).to(device)
-            estimates = network(sampling.A(crops), sampling)
-            means.append(sum(map(psnr, estimates, crops)) / len(crops))
-    network.train()
-    return means
-
-
-def _centre(image: Tensor, side: int) -> Tensor:
-    top, left = ((n - side) // 2 for n in image.shape[-2:])
-    return image[..., top : top + side, left : left + side]
 
 
 class Trainer:
     """The loop and everything it carries from step to step."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.recipe = run, run.recipe
-        self.peers = Peers()
-        self.device = torch.device(run.device)
-        torch.manual_seed(run.seed)
-        training, self.validation = split(run.images)
-        self.patches = Patches(training, self.recipe.patch, self.device)
+        self.run, self.recipe = run, run.recipe.on(run.device)
+        self.peers, self.device = Peers(), torch.device(run.device)
+        self.training, self.validation = split(run.images)
         self.network = run.network.to(self.device).train().requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)
+        if self.recipe.silent_start:
+            _silence(self.network)
+        self.optimisers = _optimisers(self.network, self.recipe)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.precision == "float16")
         self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=self.recipe.rate, weight_decay=self.recipe.weight_decay, fused=True
-        )
-        share = self.peers.share(self.recipe.batch)
-        self.sampling = self.network.operator(run.ratios, run.matrix_seed, share, self.device)
-        self.random = torch.Generator(self.device).manual_seed(run.seed)
-        self.loss = _compiled(self.network) if run.compiled else self.network.loss
-        self.step, self.seconds, self.curve, self.recent = 0, 0.0, [], []
+        self.step, self.pixels, self.seconds, self.curve = 0, 0, 0.0, []
+        self.decay_from: float | None = None
+        self.total, self.counted = torch.zeros((), device=self.device), 0
         self._resume()
+        self._prepare(self.recipe if self.decay_from is None else self.recipe.in_decay())
+
+    def _prepare(self, now: Recipe) -> None:
+        """Make ready what the size of a batch decides: patches, operator, draws, the compiled loss."""
+        run, share = self.run, self.peers.share(now.batch)
+        self.now = now
+        sampling = self.network.operator(run.ratios, run.matrix_seed, share, self.device)
+        patches = Patches(self.training, now.patch, self.device)
+        self.draws = Draws(patches, sampling, now, run.ratios, run.seed, self.peers.slice(now.batch))
+        error = now.measure()
+        loss = self.network.loss if error is None else partial(self.network.loss, error=error)
+        self.loss = _compiled(loss) if run.compiled else loss
+        self.sampling = sampling
+
+    # ------------------------------------------------------------ state
 
     def _resume(self) -> None:
-        stored = state.restore(self.run.keep, self.run.identity) if self.run.keep else None
+        stored = self._stored()
         if stored is None:
             return
         self.network.load_state_dict(stored["network"])
         self.average = {name: tensor.to(self.device) for name, tensor in stored["average"].items()}
-        self.optimiser.load_state_dict(stored["optimiser"])
-        self.random.set_state(stored["random"])
-        torch.set_rng_state(stored["noise"])
-        if stored["phi"] is not None:
-            self.sampling.renew(stored["phi"])
-        self.step, self.seconds = stored["step"], stored["seconds"]
-        self.curve, self.recent = stored["curve"], stored["recent"]
+        for optimiser, content in zip(self.optimisers, stored["optimisers"], strict=True):
+            optimiser.load_state_dict(content)
+        if "scaler" in stored and self.scaler.is_enabled():
+            self.scaler.load_state_dict(stored["scaler"])
+        self.step, self.pixels, self.seconds = stored["step"], stored["pixels"], stored["seconds"]
+        self.curve, self.decay_from = stored["curve"], stored["decay_from"]
+        self.total, self.counted = torch.tensor(stored["total"], device=self.device), stored["counted"]
 
-    def _checkpoint(self) -> None:
-        keep = self.run.keep
-        if keep is None or not self.peers.first:
-            return
-        state.store(keep, self.step, {
+    def _stored(self) -> dict[str, Any] | None:
+        """Return the state to go on from: the newest, unless its rate falls towards another end."""
+        run, recipe = self.run, self.recipe
+        if run.keep is None or run.stable is None:
+            return None
+        stored = state.restore(run.keep, run.identity)
+        if stored is not None and stored["decay_from"] is not None and stored["ending"] != recipe.ending:
+            stored = None
+        if stored is None:
+            stored = state.restore(run.stable, run.identity)
+        if stored and stored["decay_from"] is None and stored["pixels"] > recipe.stable_pixels + recipe.pixels_per_step:
+            least = stored["pixels"] / max(1e-9, 1 - recipe.decay)
+            raise UserError(
+                f"{run.keep.name} has seen {stored['pixels'] / 1e6:.0f} million pixels, more than the first "
+                f"{100 * (1 - recipe.decay):.0f} % of {recipe.pixels / 1e6:.0f} million: name a budget of at least "
+                f"{math.ceil(least / 1e6)} million"
+            )
+        return stored
+
+    def _content(self) -> dict[str, Any]:
+        """Return everything that the next step depends on, the sampling matrix left out: (seed, step) tells it."""
+        return {
             "identity": self.run.identity, "network": self.network.state_dict(), "average": self.average,
-            "optimiser": self.optimiser.state_dict(), "random": self.random.get_state(),
-            "noise": torch.get_rng_state(),  # what a loss draws itself, such as the noise of a denoiser
-            "phi": self.sampling.phi if self.recipe.renew_matrix else None,
-            "step": self.step, "seconds": self.seconds, "curve": self.curve, "recent": self.recent,
-        })  # fmt: skip
-        write_atomically(keep.with_name(f"{keep.name}.curve.csv"), self._write_curve)
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "step": self.step, "pixels": self.pixels, "seconds": self.seconds, "curve": self.curve,
+            "ending": self.recipe.ending, "decay_from": self.decay_from,
+            "total": self.total.item(), "counted": self.counted,
+        } | ({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {})  # fmt: skip
+
+    def _checkpoint(self, prefix: Path | None) -> None:
+        self._refuse_what_is_not_finite()
+        if prefix is None or not self.peers.first:
+            return
+        state.store(prefix, self.step, self._content())
+        keep = self.run.keep
+        if keep is not None:
+            write_atomically(keep.with_name(f"{keep.name}.curve.csv"), self._write_curve)
 
     def _write_curve(self, path: Path) -> None:
         text = io.StringIO()
@@ -199,66 +211,106 @@ class Trainer:
         writer.writerows(self.curve)
         path.write_text(text.getvalue(), encoding="utf-8")
 
+    def _refuse_what_is_not_finite(self) -> None:
+        """Stop a run that has diverged before anything of it is stored.
+
+        Raises:
+            UserError: a loss since the last look, or a weight, is infinite or no number.
+        """
+        tensors = [self.total, *self.network.parameters()]
+        if all(bool(tensor.isfinite().all()) for tensor in tensors):
+            return
+        where = f"; the last good state is {self.run.keep}" if self.run.keep and state.exists(self.run.keep) else ""
+        raise UserError(
+            f"step {self.step}: the loss or a weight of {self.network.name} is not finite any more; "
+            f"smaller rates may help{where}"
+        )
+
+    # ------------------------------------------------------------ the loop
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is nearer than the next step's end."""
+        return self.pixels + self.now.pixels_per_step / 2 >= self.recipe.pixels
+
     def run_for(self, minutes: float) -> Result:
         """Take steps until the run is done, `minutes` are over or a stop is asked for."""
         every = self.run.validate_every or max(1, self.recipe.steps // 20)
         began = saved = clock = time.perf_counter()
         with _StopAsked() as stop:
-            while self.step < self.recipe.steps:
-                self.recent.append(self.one_step())
-                self.step += 1
+            while not self.done:
+                self._begin_decay_in_time()
+                self.one_step()
                 now = time.perf_counter()
                 self.seconds, clock = self.seconds + now - clock, now
-                if self.step % every == 0 or self.step == self.recipe.steps:
+                if self.step % every == 0 or self.done:
                     self._validate()
                     clock = time.perf_counter()  # validating is not training
                 over = stop.asked or now - began > 60 * minutes
                 if over or now - saved > self.run.checkpoint_seconds:
-                    self._checkpoint()
+                    self._checkpoint(self.run.keep)
                     saved = clock = time.perf_counter()
                 if self.peers.any(over):
                     break
-        self._checkpoint()
+        self._checkpoint(self.run.keep)
+        if self.done and self.recipe.decay == 0:
+            self._checkpoint(self.run.stable)
         return self._result()
 
-    def one_step(self) -> float:
-        """Take one step of AdamW and return the loss."""
-        recipe = self.recipe
-        for group in self.optimiser.param_groups:
-            group["lr"] = recipe.rate_at(self.step)
-        x = self._draw()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bfloat16"):
-            loss = self.loss(x, self.sampling)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.peers.average(self.network)
-        if recipe.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
-        self.optimiser.step()
-        # A short memory at first, so that the average forgets the random start.
-        decay = min(recipe.average, (1 + self.step) / (10 + self.step)) if recipe.average else 0.0
-        with torch.no_grad():
-            weights = self.network.state_dict()
-            real = [name for name, tensor in weights.items() if tensor.is_floating_point()]
-            torch._foreach_lerp_([self.average[name] for name in real], [weights[name] for name in real], 1 - decay)
-            for name in weights.keys() - set(real):  # counters of batch normalisation
-                self.average[name].copy_(weights[name])
-        # Reading the loss waits for the device, so it is done only now and then.
-        return loss.item() if self.device.type == "cpu" or self.step % 50 == 0 else math.nan
+    def _begin_decay_in_time(self) -> None:
+        """Where the rate is to fall from here on, keep the state as it is and change to the last part's patches."""
+        if self.decay_from is not None or self.recipe.decay == 0:
+            return
+        if self.pixels + self.now.pixels_per_step / 2 < self.recipe.stable_pixels:
+            return
+        if self.pixels:
+            self._checkpoint(self.run.stable)
+        self.decay_from = self.pixels
+        if self.recipe.in_decay() != self.now:
+            self._prepare(self.recipe.in_decay())
 
-    def _draw(self) -> Tensor:
-        """Draw the whole batch, the same on every peer, and return this peer's share of it."""
-        recipe, random = self.recipe, self.random
-        mine = self.peers.slice(recipe.batch)
-        if not isinstance(self.sampling, MixedSampling):  # a network of one matrix and one ratio
-            return self.patches.draw(recipe.batch, random)[mine]
-        if recipe.renew_matrix and self.step % recipe.renew_matrix == 0:
-            self.sampling.renew(_random_rows(self.sampling.m, random))
-        x = self.patches.draw(recipe.batch, random)
-        draws = recipe.batch if recipe.ratio_per_sample else 1
-        which = torch.randint(len(self.run.ratios), (draws,), generator=random, device=self.device)
-        self.sampling.choose(which.expand(recipe.batch)[mine])
-        return x[mine]
+    def one_step(self) -> None:
+        """Take one step of the optimisers and count it."""
+        factor = self.recipe.factor_at(self.pixels + self.now.pixels_per_step / 2, self.decay_from)
+        x = self.draws.draw(self.step)
+        half = self.run.precision != "float32"
+        with torch.autocast(self.device.type, getattr(torch, self.run.precision), enabled=half):
+            loss = self.loss(x, self.sampling)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        self.scaler.scale(loss).backward()
+        self._update(factor)
+        self._average_weights()
+        self.step, self.pixels = self.step + 1, self.pixels + self.now.pixels_per_step
+        self.total, self.counted = self.total + loss.detach(), self.counted + 1
+        # Reading the loss waits for the device, so on a GPU it is done only now and then.
+        if self.device.type == "cpu" or self.step % 50 == 0:
+            self._refuse_what_is_not_finite()
+
+    def _update(self, factor: float) -> None:
+        """Let every optimiser take its step, the rates multiplied by `factor`, the gradient clipped."""
+        for optimiser in self.optimisers:
+            self.scaler.unscale_(optimiser)
+        self.peers.average(self.network)
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = factor * group["peak"]
+            self.scaler.step(optimiser)
+        self.scaler.update()
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        """Move the average towards the weights; a short memory at first, so that it forgets the random start."""
+        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step)) if self.recipe.average else 0.0
+        weights = self.network.state_dict()
+        real = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.average[name] for name in real], [weights[name] for name in real], 1 - decay)
+        for name in weights.keys() - set(real):  # counters of batch normalisation
+            self.average[name].copy_(weights[name])
+
+    # ------------------------------------------------------------ telling
 
     def _validate(self) -> None:
         if not self.peers.first:
@@ -270,49 +322,63 @@ class Trainer:
         seed = self.run.matrix_seed if isinstance(network, Tied) else 0
         values = validation_psnr(network, self.validation, self.run.ratios, matrix_seed=seed)
         network.load_state_dict(now)
-        losses = [loss for loss in self.recent if loss == loss]
-        self.recent = []
-        row = {
-            "step": self.step, "pixels": self.step * self.recipe.pixels_per_step,
-            "minutes": round(self.seconds / 60, 3),
-            "loss": sum(losses) / len(losses) if losses else math.nan, "rate": self.recipe.rate_at(self.step - 1),
-        }  # fmt: skip
+        loss = self.total.item() / self.counted if self.counted else math.nan
+        self.total, self.counted = torch.zeros_like(self.total), 0
+        rate = self.recipe.rate * self.recipe.factor_at(self.pixels, self.decay_from)
+        minutes = round(self.seconds / 60, 3)
+        row = {"step": self.step, "pixels": self.pixels, "minutes": minutes, "loss": loss, "rate": rate}
         row |= {f"psnr_{100 * ratio:g}": round(value, 4) for ratio, value in zip(self.run.ratios, values)}
         self.curve.append(row)
         self._report(row, sum(values) / len(values))
 
     def _report(self, row: dict[str, float], mean: float) -> None:
-        if self.run.quiet:
+        if self.run.quiet or not sys.stderr.isatty():
             return
-        speed = self.step * self.recipe.pixels_per_step / self.seconds
-        left = (self.recipe.steps - self.step) * self.recipe.pixels_per_step / speed / 60
+        speed = self.pixels / self.seconds
+        left = max(0.0, self.recipe.pixels - self.pixels) / speed / 60
         text = (
-            f"step {self.step}/{self.recipe.steps}  loss {row['loss']:.3e}  validation {mean:.2f} dB  "
-            f"{speed / 1e6:.2f} Mpixel/s  {left:.1f} min left"
+            f"{self.pixels / 1e6:.1f} of {self.recipe.pixels / 1e6:.1f} Mpixel  loss {row['loss']:.3e}  "
+            f"validation {mean:.2f} dB  {speed / 1e6:.2f} Mpixel/s  {left:.1f} min left"
         )
-        if sys.stderr.isatty():
-            print(f"\r{text}  ", end="\n" if self.step == self.recipe.steps else "", file=sys.stderr, flush=True)
+        print(f"\r{text}  ", end="\n" if self.done else "", file=sys.stderr, flush=True)
 
     def _result(self) -> Result:
-        done = self.step >= self.recipe.steps
-        if done:
+        if self.done:
             self.network.load_state_dict(self.average)
-        speed = self.step * self.recipe.pixels_per_step / self.seconds if self.seconds else 0.0
+        speed = self.pixels / self.seconds if self.seconds else 0.0
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.average.items()}
-        return Result(done, self.step, self.seconds / 60, speed, list(self.curve), weights)
+        return Result(self.done, self.step, self.pixels, self.seconds / 60, speed, list(self.curve), weights)
 
 
-def _compiled(network: Network) -> Callable[[Tensor, BlockSampling], Tensor]:
+def _silence(network: Network) -> None:
+    """Set to zero what the network names, so that its stages begin by passing their input on."""
+    names = set(network.silent())
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name in names:
+                weight.zero_()
+
+
+def _optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Return AdamW, and before it Muon for the weights that the network names where the recipe wants it."""
+    names = set(network.matrices()) if recipe.optimiser == "muon" else set()
+    matrices = [weight for name, weight in network.named_parameters() if name in names]
+    others = [weight for name, weight in network.named_parameters() if name not in names]
+    found: list[torch.optim.Optimizer] = []
+    if matrices:
+        found.append(Muon(matrices, recipe.muon_rate, recipe.momentum))
+    if others:
+        found.append(torch.optim.AdamW(others, recipe.rate, weight_decay=recipe.weight_decay, fused=True))
+    for optimiser in found:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return found
+
+
+def _compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the network's loss through torch.compile; what cannot be compiled on a machine runs as it is."""
     torch._dynamo.config.suppress_errors = True
-    return torch.compile(network.loss)
-
-
-def _random_rows(m: int, random: torch.Generator) -> Tensor:
-    """Return m random orthonormal rows of 1089 numbers, drawn on the generator's device."""
-    gaussian = torch.randn(1089, 1089, generator=random, device=random.device, dtype=torch.float64)
-    q, r = torch.linalg.qr(gaussian)
-    return (q * r.diagonal().sign()).T[:m]
+    return torch.compile(loss)
 
 
 class _StopAsked:

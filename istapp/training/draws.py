@@ -1,0 +1,65 @@
+"""Everything random of a training step, drawn from (seed, step) alone: no state to keep, the same on every device."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from istapp.sampling import BlockSampling, MixedSampling
+from istapp.training.patches import Patches
+from istapp.training.recipe import Recipe
+
+#: What a step draws, each from a stream of its own, so that adding one changes none of the others.
+PATCHES, RATIOS, MATRIX, NOISE = range(4)
+
+
+def seed_of(*numbers: int) -> int:
+    """Return one well-mixed seed below 2^32 of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """Return a generator on the processor, whatever device trains, seeded by several numbers."""
+    return torch.Generator().manual_seed(seed_of(*numbers))
+
+
+def orthonormal_rows(m: int, random: torch.Generator, n: int = 1089) -> Tensor:
+    """Return m random orthonormal rows of n numbers, (m, n) float64, uniform among all such."""
+    gaussian = torch.randn(n, m, generator=random, dtype=torch.float64)
+    q, r = torch.linalg.qr(gaussian)
+    return (q * r.diagonal().sign()).T
+
+
+class Draws:
+    """Draws the batch of any step: patches, ratios, and every so often a fresh sampling matrix."""
+
+    def __init__(
+        self, patches: Patches, sampling: BlockSampling, recipe: Recipe, ratios: Sequence[float], seed: int,
+        mine: slice = slice(None),
+    ) -> None:  # fmt: skip
+        """Draw for a recipe; `mine` is this process's part of every batch, which all processes draw alike."""
+        self.patches, self.sampling, self.recipe, self.seed, self.mine = patches, sampling, recipe, seed, mine
+        weights = torch.tensor([float(ratio) for ratio in ratios]) ** -recipe.low_ratios
+        self.bounds = (weights / weights.sum()).cumsum(0)[:-1]
+        self._epoch = 0
+
+    def draw(self, step: int) -> Tensor:
+        """Return the patches of a step, (B, 1, side, side) in [0, 1], and set the operator to its ratios and matrix."""
+        recipe, device = self.recipe, self.patches.device
+        torch.manual_seed(seed_of(self.seed, step, NOISE))  # what a loss draws itself, such as a denoiser's noise
+        if isinstance(self.sampling, MixedSampling):  # else a network of one matrix and one ratio
+            self._renew(step)
+            draws = recipe.batch if recipe.ratio_per_sample else 1
+            uniform = torch.rand(draws, generator=generator(self.seed, step, RATIOS))
+            which = torch.bucketize(uniform, self.bounds, right=True).expand(recipe.batch)[self.mine]
+            self.sampling.choose(which.to(device))
+        return self.patches.draw(recipe.batch, generator(self.seed, step, PATCHES))[self.mine]
+
+    def _renew(self, step: int) -> None:
+        """Replace the matrix where a step belongs to another one; the first is that of the run's matrix seed."""
+        epoch = step // self.recipe.renew_matrix if self.recipe.renew_matrix else 0
+        if epoch != self._epoch:
+            self._epoch = epoch
+            rows = orthonormal_rows(self.sampling.m, generator(self.seed, epoch, MATRIX))
+            self.sampling.renew(rows)
