@@ -109,6 +109,11 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     training.add_argument("--device", default="cpu", metavar="cpu|cuda")
     training.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
 
+    rungs = command("ladder", "list, or train, what every part of the recipe is worth", "istapp ladder --minutes 60")
+    rungs.add_argument("--minutes", type=float, default=0.0, help="train what is missing (default: only list)")
+    rungs.add_argument("--device", default="cpu", metavar="cpu|cuda")
+    rungs.add_argument("--out", type=Path, metavar="FILE.csv", help="default data/results/ladder.csv")
+
     again = command(
         "reproduce", "take what a table or figure lacks, after saying what and how long",
         "istapp reproduce table1 --minutes 30",
@@ -282,6 +287,19 @@ def _train(options: argparse.Namespace) -> None:
         experiments.run(chosen, options.minutes, options.device, places, say=print, pixels=options.pixels)
 
 
+def _ladder(options: argparse.Namespace) -> None:
+    from istapp import ladder
+    from istapp.evaluation import device
+
+    device(options.device)
+    if options.minutes:
+        ladder.climb(options.minutes, options.out, print, options.device)
+    rows = {(row["rung"], row["seed"]): row["mean"] for row in ladder.read(options.out)}
+    for rung in ladder.rungs():
+        means = [rows[rung.name, str(seed)] for seed in (1, 2, 3) if (rung.name, str(seed)) in rows]
+        print(f"{rung.group:14} {rung.name:42} {'  '.join(means) or '-':26} {rung.recipe}")
+
+
 def _reproduce(options: argparse.Namespace) -> None:
     from istapp.reproduce import reproduce
 
@@ -322,7 +340,8 @@ def _benchmark(options: argparse.Namespace) -> None:
 
 _COMMANDS = {
     "datasets": _datasets, "methods": _methods, "reconstruct": _reconstruct, "evaluate": _evaluate,
-    "experiments": _experiments, "train": _train, "reproduce": _reproduce, "benchmark": _benchmark, "ledger": _ledger,
+    "experiments": _experiments, "train": _train, "ladder": _ladder, "reproduce": _reproduce, "benchmark": _benchmark,
+    "ledger": _ledger,
 }  # fmt: skip
 
 if __name__ == "__main__":

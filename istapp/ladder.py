@@ -1,0 +1,217 @@
+"""The ladder of recipes: one change at a time, a small network, and what it is worth on the validation split.
+
+    istapp ladder                  what each rung says, and how far the rows are
+    istapp ladder --minutes 60     trains what is missing, in order; the same command goes on
+
+ISTA-Net++ with K = 5 and C = 16 learns from Train400. A rung is a recipe (or a loss, or a start) that differs from a
+neighbour in one thing; its row is the mean PSNR in dB of the held-out training images at five ratios. No test image
+enters. Rows of failures stay. Chapter 05 draws the ladder from `data/results/ladder.csv`.
+"""
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from istapp import datasets, paths
+from istapp.campaigns import FIVE, RENEW
+from istapp.errors import UserError
+from istapp.methods.ista_net_pp import ISTANetPP
+from istapp.metrics import ErrorMeasure, mean_squared
+from istapp.provenance import commit, device_name
+from istapp.sampling import BlockSampling
+from istapp.training import Recipe, Run, first, ours, released, train
+
+FILE = paths.RESULTS / "ladder.csv"
+SIZE = {"stages": 5, "channels": 16}
+SHORT, LONG = 40e6, 300e6
+COLUMNS = (
+    "rung", "group", "seed", "pixels", "psnr_10", "psnr_20", "psnr_30", "psnr_40", "psnr_50", "mean", "minutes",
+    "precision", "recipe", "device", "commit",
+)  # fmt: skip
+
+
+class EveryStage(ISTANetPP):
+    """ISTA-Net++ whose loss is the mean of the errors of all its stages' images."""
+
+    def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_squared) -> Tensor:
+        """Return the mean error over the stages, a scalar."""
+        return torch.stack([error(estimate, x) for _, estimate in self.trace(sampling.A(x), sampling)]).mean()
+
+
+class UnitStep(ISTANetPP):
+    """ISTA-Net++ that begins with step sizes of one, the step of projected gradient descent on orthonormal rows."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        with torch.no_grad():
+            self.condition[-2].bias[: len(self.stages)] = math.log(math.e - 1)  # its softplus is 1
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One recipe on the ladder.
+
+    Attributes:
+        name: what it changes, as the chapter's picture says it.
+        group: ``steps`` from the first recipe to ours; elsewhere what it varies.
+        recipe: how it trains.
+        seeds: one, or several where the difference is small.
+        network: the class of network.
+    """
+
+    name: str
+    group: str
+    recipe: Recipe
+    seeds: tuple[int, ...] = (1,)
+    network: Callable[..., ISTANetPP] = ISTANetPP
+
+
+THREE_SEEDS = (1, 2, 3)
+
+
+def rungs() -> list[Rung]:
+    """Return the ladder, in the order in which it is climbed."""
+    base = ours(SHORT, renew_matrix=RENEW)
+    old = first(SHORT, batch=8, renew_matrix=RENEW)
+    muon = replace(old, rate=2e-3, optimiser="muon")
+    found = [
+        Rung("first recipe: AdamW 0.001, MSE, cosine", "steps", old, THREE_SEEDS),
+        Rung("AdamW 0.002", "steps", replace(old, rate=2e-3), THREE_SEEDS),
+        Rung("and Muon", "steps", muon, THREE_SEEDS),
+        Rung("and silent start", "steps", replace(muon, silent_start=True), THREE_SEEDS),
+        Rung("and logarithm", "steps", replace(muon, silent_start=True, error="log-mse"), THREE_SEEDS),
+        Rung("ours: and a rate that stays, then falls", "steps", base, THREE_SEEDS),
+        Rung("AdamW 0.002 and logarithm alone", "steps", replace(old, rate=2e-3, error="log-mse"), THREE_SEEDS),
+        Rung("the released recipe", "steps", released(SHORT)),
+    ]
+
+    def vary(group: str, name: str, **changes: Any) -> None:
+        found.append(Rung(name, group, replace(base, **changes)))
+
+    for rate in (0.0025, 0.005, 0.02, 0.04):
+        vary("rate of Muon", f"Muon {rate:g}", muon_rate=rate)
+    for rate in (5e-4, 1e-3, 4e-3, 8e-3):
+        vary("rate of AdamW", f"AdamW {rate:g}", rate=rate)
+    for momentum in (0.9, 0.98):
+        vary("momentum", f"momentum {momentum:g}", momentum=momentum)
+    for error in ("mse^0.25", "mse^0.5", "mse"):
+        vary("error", error, error=error)
+    for epsilon in (1e-6, 1e-4):
+        vary("error", f"epsilon {epsilon:g}", epsilon=epsilon)
+    vary("ratios", "low ratios more often", low_ratios=0.5)
+    vary("ratios", "low ratios much more often", low_ratios=1.0)
+    for batch in (4, 16, 32, 64, 128):
+        vary("batch", f"batch {batch}", batch=batch)
+    vary("patches", "single blocks", blocks=1, batch=32)
+    vary("patches", "3x3 blocks", blocks=3, batch=4)
+    vary("patches", "growing: 3x3 at the end", decay_blocks=3)
+    vary("average", "no average", average=0.0)
+    vary("average", "average 0.99", average=0.99)
+    vary("clipping", "no clipping", clip=0.0)
+    for share in (0.15, 0.5):
+        vary("schedule", f"fall over {100 * share:g} %", decay=share)
+    vary("schedule", "cosine over all", decay=1.0, decay_shape="cosine")
+    vary("schedule", "cosine fall", decay_shape="cosine")
+    vary("matrix", "one fixed matrix", renew_matrix=0)
+    vary("start", "no silent start", silent_start=False)
+    found.append(Rung("first steps of 1", "start", base, network=UnitStep))
+    found.append(Rung("loss on every stage", "error", base, network=EveryStage))
+    found.append(Rung("first recipe, long", "long", replace(first(LONG, batch=8), renew_matrix=RENEW)))
+    found.append(Rung("ours, long", "long", replace(base, pixels=LONG)))
+    return found
+
+
+def read(path: Path | None = None) -> list[dict[str, str]]:
+    """Return the rows there are, as text.
+
+    Raises:
+        UserError: the file has other columns.
+    """
+    path = path or FILE
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise UserError(f"{path} is not a ladder: its columns are not {','.join(COLUMNS)}")
+        return list(reader)
+
+
+def waiting(rows: list[dict[str, str]], extra: dict[str, tuple[int, ...]] | None = None) -> Iterator[tuple[Rung, int]]:
+    """Yield rung and seed of every row that is missing: all first seeds before the others.
+
+    A rung whose first row lies within 0.2 dB of our recipe's gets three seeds, like those that were given them.
+    """
+    have = {(row["rung"], row["seed"]) for row in rows}
+    close = _close(rows)
+    wanted = [(rung, rung.seeds[0]) for rung in rungs()]
+    wanted += [(r, s) for r in rungs() for s in (THREE_SEEDS if r.name in close else r.seeds) if s != r.seeds[0]]
+    yield from ((rung, seed) for rung, seed in wanted if (rung.name, str(seed)) not in have)
+
+
+def _close(rows: list[dict[str, str]]) -> set[str]:
+    """Return the names of the short rungs within 0.2 dB of our recipe, by their first seed."""
+    means = {row["rung"]: float(row["mean"]) for row in rows if row["seed"] == "1" and row["group"] != "long"}
+    ours_ = next((mean for name, mean in means.items() if name.startswith("ours:")), math.inf)
+    return {name for name, mean in means.items() if abs(mean - ours_) < 0.2}
+
+
+def climb(
+    minutes: float = math.inf, out: Path | None = None, say: Callable[[str], None] = print, device: str = "cpu"
+) -> int:
+    """Train the rungs that are missing, for at most `minutes`, and return how many are still missing.
+
+    A rung that is broken off is trained anew; each takes a minute or two.
+
+    Raises:
+        UserError: Train400 is not at hand.
+    """
+    out, end = out or FILE, time.monotonic() + 60 * minutes
+    images = datasets.load("Train400")
+    while todo := next(waiting(read(out)), None):
+        rung, seed = todo
+        left = (end - time.monotonic()) / 60
+        if left <= 0:
+            break
+        row = _row(rung, seed, images, device, left)
+        if row is None:
+            break
+        _store(out, [*read(out), row])
+        say(f"{rung.name}, seed {seed}: {row['mean']} dB on the validation split, {row['minutes']} min")
+    return len(list(waiting(read(out))))
+
+
+def _row(rung: Rung, seed: int, images: list[datasets.Image], device: str, minutes: float) -> dict[str, str] | None:
+    torch.manual_seed(seed)
+    run = Run(rung.network(**SIZE), images, rung.recipe, FIVE, seed, device=device, quiet=True, validate_every=10**9)
+    row = {
+        "rung": rung.name, "group": rung.group, "seed": str(seed), "pixels": f"{rung.recipe.pixels:.0f}",
+        "precision": run.precision, "recipe": str(rung.recipe), "device": device_name(device), "commit": commit(),
+    }  # fmt: skip
+    began = time.monotonic()
+    try:
+        result = train(run, minutes)
+    except UserError:  # it diverged, which is a result, too
+        return {column: row.get(column, "") for column in COLUMNS} | {"mean": "nan"}
+    if not result.done:
+        return None
+    values = [result.curve[-1][f"psnr_{100 * ratio:g}"] for ratio in FIVE]
+    row |= {f"psnr_{100 * ratio:g}": f"{value:.3f}" for ratio, value in zip(FIVE, values)}
+    row |= {"mean": f"{sum(values) / len(values):.3f}", "minutes": f"{(time.monotonic() - began) / 60:.2f}"}
+    return row
+
+
+def _store(path: Path, rows: list[dict[str, str]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    paths.write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
