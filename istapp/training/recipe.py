@@ -65,7 +65,7 @@ class Recipe:
     gpu_batch: int = 0
     optimiser: str = "muon"
     rate: float = 2e-3
-    muon_rate: float = 0.02
+    muon_rate: float = 0.01
     momentum: float = 0.95
     weight_decay: float = 0.0
     error: str = "log-mse"
@@ -77,7 +77,7 @@ class Recipe:
     ratio_per_sample: bool = True
     low_ratios: float = 0.0
     renew_matrix: int = 0
-    average: float = 0.999
+    average: float = 0.99
     clip: float = 1.0
 
     def __post_init__(self) -> None:
@@ -175,7 +175,7 @@ def first(pixels: float, **changes: Any) -> Recipe:
     """The first recipe of this project, which some shipped networks come from: AdamW, mean squared error, a cosine."""
     recipe = Recipe(
         "first", pixels, batch=16, optimiser="adamw", rate=1e-3, error="mse", silent_start=False,
-        warm_up=0.02 * pixels, decay=1.0, decay_shape="cosine",
+        warm_up=0.02 * pixels, decay=1.0, decay_shape="cosine", average=0.999,
     )  # fmt: skip
     return replace(recipe, **changes)
 
