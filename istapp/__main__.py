@@ -1,14 +1,20 @@
 """The command line: `istapp` or `python -m istapp`."""
 
 import argparse
+import contextlib
 import math
+import os
+import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from istapp import arguments as kinds
 from istapp import commands
-from istapp.errors import UserError
+from istapp.errors import UserError, told
 
 
 class _Parser(argparse.ArgumentParser):
@@ -24,10 +30,12 @@ def parser() -> argparse.ArgumentParser:
     all_commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, help_: str, example: str) -> argparse.ArgumentParser:
-        return all_commands.add_parser(
+        added = all_commands.add_parser(
             name, help=help_, description=help_, epilog=f"example:  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
+        added.add_argument("--debug", action="store_true", help="show where in the code an error arose")
+        return added
 
     _add_measuring(command)
     _add_runs(command)
@@ -41,7 +49,8 @@ def _add_measuring(command: Callable[[str, str, str], argparse.ArgumentParser]) 
     sets.add_argument("--download", metavar="NAME", nargs="+", help="fetch these sets into the cache")
     sets.add_argument("--pack", metavar=("FILE", "NAME"), nargs="+", help="write sets to one file for a bare machine")
 
-    command("methods", "list the methods and the weights at hand", "istapp methods")
+    described = command("methods", "list the methods and the weights at hand, or explain one", "istapp methods dip")
+    described.add_argument("name", metavar="NAME", nargs="?", help="explain this one and its options")
 
     one = command(
         "reconstruct", "measure an image and reconstruct it",
@@ -64,10 +73,10 @@ def _add_measuring(command: Callable[[str, str, str], argparse.ArgumentParser]) 
         each.add_argument("--weights", metavar="FILE", type=Path, help=".safetensors, or an official .pkl")
         each.add_argument(
             "--option", metavar="NAME=VALUE", action="append", default=[],
-            help="of the method, such as iterations=500 (dip) or lam=0.01 (tv); may be repeated",
+            help="of the method, such as iterations=500; `istapp methods NAME` explains them; may be repeated",
         )  # fmt: skip
         each.add_argument("--blockwise", action="store_true", help="reconstruct each block alone")
-        each.add_argument("--seed", type=int, default=0, help="of the sampling matrix (default 0)")
+        each.add_argument("--seed", type=kinds.seed, default=0, help="of the sampling matrix (default 0)")
         each.add_argument("--device", default="cpu", metavar="cpu|cuda")
 
 
@@ -81,14 +90,20 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     )  # fmt: skip
     training.add_argument("id", metavar="ID", nargs="?", help="see `istapp experiments`; a method: its next run")
     training.add_argument("--queue", action="store_true", help="take the unfinished ones in order of worth")
-    training.add_argument("--minutes", type=float, default=math.inf, help="stop cleanly in time; run again to go on")
-    training.add_argument("--pixels", type=float, metavar="N", help="budget, such as 300e6; extends a run that is done")
-    training.add_argument("--together", type=int, default=1, metavar="N", help="with --queue: N runs side by side")
+    training.add_argument(
+        "--minutes", type=kinds.minutes, default=math.inf, help="stop cleanly in time; run again to go on"
+    )  # fmt: skip
+    training.add_argument(
+        "--pixels", type=kinds.pixels, metavar="N", help="budget, such as 300e6; extends a run that is done"
+    )  # fmt: skip
+    training.add_argument(
+        "--together", type=kinds.whole(1, 64), default=1, metavar="N", help="with --queue: N runs side by side"
+    )  # fmt: skip
     training.add_argument("--device", default="cpu", metavar="cpu|cuda")
     training.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
 
     rungs = command("ladder", "list, or train, what every part of the recipe is worth", "istapp ladder --minutes 60")
-    rungs.add_argument("--minutes", type=float, default=0.0, help="train what is missing (default: only list)")
+    rungs.add_argument("--minutes", type=kinds.minutes, default=0.0, help="train what is missing (default: only list)")
     rungs.add_argument("--device", default="cpu", metavar="cpu|cuda")
     rungs.add_argument("--out", type=Path, metavar="FILE.csv", help="default data/results/ladder.csv")
 
@@ -99,7 +114,7 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     again.add_argument("name", metavar="NAME", help="table1 ... table4, fig4 ... fig7, or all")
     again.add_argument("--profile", default="laptop", metavar="laptop|paper", help="paper also trains what is missing")
     again.add_argument("--device", default="cpu", metavar="cpu|cuda")
-    again.add_argument("--minutes", type=float, default=math.inf, help="stop cleanly in time (0: only tell)")
+    again.add_argument("--minutes", type=kinds.minutes, default=math.inf, help="stop cleanly in time (0: only tell)")
     again.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
     again.add_argument("--again", action="store_true", help="retake the rows of other commits")
 
@@ -111,23 +126,76 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     bench.add_argument("--methods", nargs="*", metavar="NAME", help="seconds for 256 x 256 pixels (default: all)")
     bench.add_argument("--out", type=Path, metavar="FILE.csv", help="with --methods (default data/results/seconds.csv)")
     bench.add_argument("--device", default="cpu", metavar="cpu|cuda")
-    bench.add_argument("--stages", type=int, default=9)
-    bench.add_argument("--channels", type=int, default=16)
+    bench.add_argument("--stages", type=kinds.whole(1, 100), default=9)
+    bench.add_argument("--channels", type=kinds.whole(1, 512), default=16)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 where a check failed, 2 after a mistake one can mend."""
+    """Run the command line and return its exit code.
+
+    0; 1 where a check failed; 2 after a mistake that a person can mend; 3 where a folder's work is done but for some
+    bad files; 70 after a defect of this program, whose traceback ``--debug`` shows; 130 when stopped.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_streams()
     try:
-        options = parser().parse_args(arguments)
-        return _COMMANDS[options.command](options) or 0
-    except UserError as error:
-        print(f"istapp: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            kinds.refuse_unspeakable(given)
+            options = parser().parse_args(given)
+            code = _COMMANDS[options.command](options) or 0
+        _flush()
+        return code
     except KeyboardInterrupt:
-        print("istapp: stopped", file=sys.stderr)
+        _say("stopped")
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _abandon(sys.stdout)
         return 0
+    except Exception as error:
+        if "--debug" in given:
+            traceback.print_exc()
+        _abandon(sys.stdout)
+        line = told(error)
+        _say(line or f"{type(error).__name__}: {error}; a defect of istapp, which --debug locates: please report it")
+        return 70 if line is None else 2
+
+
+def _prepare_streams() -> None:
+    """Let file names that are not UTF-8 be printed, escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # no terminal's stream, or none at all
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    """Write what was printed now, while an error can still be told."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _abandon(stream: object) -> None:
+    """Drop what a stream could not write, or Python would try again and complain as it ends."""
+    try:
+        _flush()
+    except OSError:
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[attr-defined]
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"istapp: {' '.join(line.split())}", file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _say(f"warning: {message}")
+
+
+def program() -> NoReturn:
+    """The program `istapp`: `main`, which a polite kill stops as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())
 
 
 _NAMES = (
@@ -137,4 +205,4 @@ _NAMES = (
 _COMMANDS = {name: getattr(commands, name) for name in _NAMES}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

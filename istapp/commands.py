@@ -1,18 +1,17 @@
 """What each subcommand of the command line does; `istapp.__main__` has their arguments and their errors."""
 
 import argparse
-import ast
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from istapp.arguments import percent, percents
 from istapp.errors import UserError
+from istapp.paths import refuse_unwritable
 
 if TYPE_CHECKING:
-    from istapp.methods import Method
+    from istapp.methods import Description, Method
 
 
 def datasets(options: argparse.Namespace) -> None:
@@ -25,6 +24,7 @@ def datasets(options: argparse.Namespace) -> None:
         for each in at_hand if name == "all" else [name]:
             print(f"{each}: every pixel as registered, {datasets.verify(each)[:12]}")
     if options.pack:
+        refuse_unwritable(options.pack[0])
         if len(options.pack) < 2:
             raise UserError("--pack takes a file and at least one set: istapp datasets --pack train.safetensors T91")
         file, *sets = options.pack
@@ -36,42 +36,50 @@ def datasets(options: argparse.Namespace) -> None:
 
 
 def methods(options: argparse.Namespace) -> None:
+    """List the methods, or explain one."""
     from istapp import methods
 
+    if options.name:
+        print(_explained(methods.describe(options.name)))
+        return
     print(f"{'method':14} {'kind':10} {'parameters':>10}  {'ratios':16} weights")
     for name in methods.names():
-        d = methods.describe(name)
-        ratios = "any" if d.ratios is None else ", ".join(f"{100 * r:g}" for r in d.ratios) + " %"
-        print(f"{name:14} {d.kind:10} {d.parameters or '-':>10}  {ratios:16} {d.weights or '-'}")
+        try:
+            d = methods.describe(name)
+        except UserError as error:  # one damaged file does not take the others away
+            print(f"{name:14} {' '.join(str(error).split())}")
+            continue
+        print(f"{name:14} {d.kind:10} {d.parameters or '-':>10}  {_ratios(d):16} {d.weights or '-'}")
+    for fault in methods.faults():
+        print(f"istapp methods: {fault}", file=sys.stderr)
+
+
+def _ratios(description: "Description") -> str:
+    ratios = description.ratios
+    return "any" if ratios is None else ", ".join(f"{100 * r:g}" for r in ratios) + " %"
+
+
+def _explained(d: "Description") -> str:
+    """Return what a person wants to know of one method before running it."""
+    size = f"{d.parameters:,} parameters" if d.parameters else "no trained parameters"
+    lines = [f"{d.name}: {d.kind}, {size}, ratios: {_ratios(d)}", *textwrap.wrap(d.summary, 100)]
+    lines += [f"weights: {d.weights}"] * bool(d.weights)
+    lines.append("options, each as --option NAME=VALUE:" if d.options else "It has no options.")
+    for option in d.options:
+        lines.append(f"  {option.name:12} {option.meaning} ({option.range}; default {option.default})".rstrip())
+    return "\n".join(lines)
 
 
 def _method(options: argparse.Namespace) -> "Method":
     from istapp import methods
 
-    given = _method_options(options.option)
-    try:
-        method = methods.get(options.method, weights=options.weights, **given)
-    except TypeError:  # a builder without such a parameter
-        raise UserError(f"{options.method} has no option {', '.join(given)}") from None
-    return methods.blockwise(method) if options.blockwise else method
-
-
-def _method_options(given: Sequence[str]) -> dict[str, object]:
-    """Return options such as ``iterations=500`` with numbers as numbers.
-
-    Raises:
-        UserError: no equals sign.
-    """
-    found: dict[str, object] = {}
-    for each in given:
-        name, equals, value = each.partition("=")
+    pairs = [each.partition("=") for each in options.option]
+    for name, equals, _ in pairs:
         if not (name and equals):
-            raise UserError(f"--option takes NAME=VALUE, such as iterations=500, not '{each}'")
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[name] = value
-    return found
+            raise UserError(f"--option takes NAME=VALUE, such as iterations=500, not '{name}{equals}'")
+    given = {name: value for name, _, value in pairs}
+    method = methods.get(options.method, options.weights, **given)
+    return methods.blockwise(method) if options.blockwise else method
 
 
 def reconstruct(options: argparse.Namespace) -> None:
@@ -83,7 +91,7 @@ def reconstruct(options: argparse.Namespace) -> None:
     ratio, where = percent(options.ratio), device(options.device)
     image, method = read_image(options.image), _method(options)
     sampling = method.sampling(ratio, options.seed)
-    _refuse_unwritable(options.out)
+    refuse_unwritable(options.out)
     planes = image.rgb() if image.colour else image.luma()
     estimate, seconds = reconstruct(method.to(where), planes.to(where), sampling)
     write_image(options.out, estimate)
@@ -91,23 +99,12 @@ def reconstruct(options: argparse.Namespace) -> None:
     print(f"{options.out}: {method.name} at {100 * ratio:g} %, PSNR {value:.2f} dB, {seconds:.1f} s")
 
 
-def _refuse_unwritable(path: Path) -> None:
-    """Raise UserError before any work if a file cannot be written there."""
-    import os
-
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
-    folder = next((p for p in (path.parent, *path.parent.parents) if p.exists()), Path("."))
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise UserError(f"cannot write {path}: {folder} is not a folder that may be written")
-
-
 def evaluate(options: argparse.Namespace) -> None:
     from istapp.evaluation import evaluate, summary
 
     ratios, method = percents(options.ratios), _method(options)
     if options.out:
-        _refuse_unwritable(options.out)
+        refuse_unwritable(options.out)
     rows = evaluate(
         method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run, progress=_line
     )  # fmt: skip
@@ -140,6 +137,8 @@ def train(options: argparse.Namespace) -> None:
     device(options.device)
     if bool(options.id) == options.queue:
         raise UserError("name one experiment, or --queue: istapp train ID, istapp train --queue --minutes 10")
+    if options.out:
+        refuse_unwritable(options.out, folder=True)
     places = experiments.Places.in_folder(options.out)
     start = time.monotonic()
     if options.queue:
@@ -155,6 +154,8 @@ def ladder(options: argparse.Namespace) -> None:
     from istapp.evaluation import device
 
     device(options.device)
+    if options.out:
+        refuse_unwritable(options.out)
     if options.minutes:
         ladder.climb(options.minutes, options.out, print, options.device)
     rows = {(row["rung"], row["seed"]): row["mean"] for row in ladder.read(options.out)}
@@ -166,6 +167,8 @@ def ladder(options: argparse.Namespace) -> None:
 def reproduce(options: argparse.Namespace) -> None:
     from istapp.reproduce import reproduce
 
+    if options.out:
+        refuse_unwritable(options.out, folder=True)
     reproduce(
         options.name, options.profile, options.device, options.minutes, options.out, options.again, progress=_line
     )  # fmt: skip

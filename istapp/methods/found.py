@@ -1,11 +1,13 @@
 """Building a network with its weights: a file that was named, or the ones shipped in `data/weights`."""
 
+import inspect
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from istapp import paths, weights
-from istapp.errors import UserError
-from istapp.methods.base import Blockwise, Method, Network, PerRatio
+from istapp.errors import UserError, nearest
+from istapp.methods.base import Blockwise, Method, Network, Option, PerRatio
 
 
 def shipped(name: str) -> list[tuple[Path, dict[str, Any]]]:
@@ -74,7 +76,24 @@ def no_weights(name: str, given: object) -> None:
         raise UserError(f"{name} has no weights: leave out --weights")
 
 
-def no_options(name: str, options: dict[str, object]) -> None:
-    """Raise UserError when a method was given options that it does not have."""
-    if options:
-        raise UserError(f"{name} has no option {', '.join(sorted(options))}")
+def options_of(module: ModuleType) -> dict[str, Option]:
+    """Return what a method's user may choose: what its class declares, else the parameters of its ``build``."""
+    given = {option.name: option for option in module.METHOD.options}
+    for parameter in inspect.signature(module.build).parameters.values():
+        if parameter.name != "weights" and isinstance(parameter.default, (int, float, str)):
+            given.setdefault(parameter.name, Option(parameter.name, parameter.default))
+    return given
+
+
+def checked(module: ModuleType, name: str, options: dict[str, object]) -> dict[str, float | str]:
+    """Return options, whose values may be text as on the command line, as the method `name` takes them.
+
+    Raises:
+        UserError: the method has no such option, or it has a range and the value is outside.
+    """
+    known = options_of(module)
+    for each in options:
+        if each not in known:
+            has = f"; it has {', '.join(known)}" if known else ""
+            raise UserError(f"{name} has no option {each}{nearest(each, known)}{has}")
+    return {each: known[each].check(value, name) for each, value in options.items() if value is not None}
