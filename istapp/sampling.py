@@ -118,7 +118,8 @@ class BlockSampling:
             UserError: the ratio is outside (0, 1], or `phi` does not have block² columns or is not finite.
         """
         m = measurements(ratio, block)
-        self.phi = torch.as_tensor(sampling_matrix(m, seed or 0, block) if phi is None else phi, dtype=torch.float64)
+        given = sampling_matrix(m, seed or 0, block) if phi is None else phi
+        self.phi = torch.as_tensor(given, dtype=torch.float64, device="cpu")
         if self.phi.ndim != 2 or self.phi.shape[1] != block**2 or not len(self.phi):
             raise UserError(f"Phi must be m x {block**2} for {block} x {block} blocks, not {tuple(self.phi.shape)}")
         if phi is not None and not self.phi.isfinite().all():
