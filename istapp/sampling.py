@@ -9,6 +9,7 @@ computes it, much faster in training. Chapter 01 derives everything in this file
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -31,13 +32,13 @@ def measurements(ratio: float, block: int = BLOCK) -> int:
     Raises:
         UserError: the ratio is not a number in (0, 1].
     """
-    if not (isinstance(ratio, (int, float)) and 0 < ratio <= 1):
+    if not (isinstance(ratio, Real) and 0 < ratio <= 1):
         raise UserError(f"a CS ratio is a fraction in (0, 1], not {ratio!r}")
-    percent = 100 * ratio
-    if block == BLOCK and math.isclose(percent, round(percent)) and round(percent) in CUSTOMARY:
+    # Rounding first keeps 0.07 * 100 = 7.000000000000001, or the 0.1 of float32, from costing a measurement.
+    percent = round(100 * float(ratio), 5)
+    if block == BLOCK and percent in CUSTOMARY:
         return CUSTOMARY[round(percent)]
-    # Rounding first keeps 0.07 * 100 = 7.000000000000001 from costing a measurement.
-    return math.ceil(round(ratio * block**2, 6))
+    return math.ceil(round(float(ratio) * block**2, 4))
 
 
 @lru_cache(maxsize=8)
@@ -55,8 +56,10 @@ def sampling_matrix(m: int, seed: int = 0, block: int = BLOCK) -> np.ndarray:
     nested: the first rows of a large one are the small one.
 
     Raises:
-        UserError: `m` is outside 1 ... block².
+        UserError: `m` is outside 1 ... block², or `seed` is no whole number from 0 on.
     """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise UserError(f"the seed of a matrix is a whole number from 0 on, not {seed!r}")
     if not 1 <= m <= block**2:
         raise UserError(f"a {block} x {block} block has 1 to {block**2} measurements, not {m}")
     return _orthogonal(seed, block**2)[:m].copy()
@@ -79,6 +82,11 @@ def gaussian_sampling(ratio: float, seed: int = 0, block: int = 16) -> "BlockSam
 def _exactly(x: Tensor) -> torch.autocast:
     """Keep the operator in its input's precision where a network around it computes in bfloat16."""
     return torch.autocast(x.device.type, enabled=False)
+
+
+def _refuse_integers(values: Tensor) -> None:
+    if not values.is_floating_point():
+        raise UserError(f"images and measurements are floats, not {values.dtype}; 8-bit pixels: image.float() / 255")
 
 
 class BlockSampling:
@@ -107,14 +115,16 @@ class BlockSampling:
         """Draw the matrix of `seed` at `ratio`, or take a given `phi` of shape (m, block²).
 
         Raises:
-            UserError: the ratio is outside (0, 1], or `phi` does not have block² columns.
+            UserError: the ratio is outside (0, 1], or `phi` does not have block² columns or is not finite.
         """
-        if phi is None:
-            phi = sampling_matrix(measurements(ratio, block), seed or 0, block)
-        self.phi = torch.as_tensor(phi, dtype=torch.float64)
-        if self.phi.ndim != 2 or self.phi.shape[1] != block**2:
+        m = measurements(ratio, block)
+        given = sampling_matrix(m, seed or 0, block) if phi is None else phi
+        self.phi = torch.as_tensor(given, dtype=torch.float64, device="cpu")
+        if self.phi.ndim != 2 or self.phi.shape[1] != block**2 or not len(self.phi):
             raise UserError(f"Phi must be m x {block**2} for {block} x {block} blocks, not {tuple(self.phi.shape)}")
-        self.block, self.m, self.ratio = block, self.phi.shape[0], ratio
+        if phi is not None and not self.phi.isfinite().all():
+            raise UserError("Phi holds numbers that are not finite")
+        self.block, self.m, self.ratio = block, self.phi.shape[0], float(ratio)
         self.seed, self.kind = seed, kind
         self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.remembered: dict[str, Tensor] = {}
@@ -140,7 +150,9 @@ class BlockSampling:
 
         Raises:
             ValueError: `x` is not a whole number of blocks; use `pad`.
+            UserError: `x` holds whole numbers, in which a product would overflow.
         """
+        _refuse_integers(x)
         if x.ndim != 4 or x.shape[1] != 1 or x.shape[2] % self.block or x.shape[3] % self.block or 0 in x.shape:
             raise ValueError(
                 f"x must be (B, 1, {self.block}h, {self.block}w), not {tuple(x.shape)}; pad(image) makes it so"
@@ -152,6 +164,7 @@ class BlockSampling:
 
     def adjoint(self, y: Tensor) -> Tensor:
         r"""Back-project: :math:`\Phi^\top y` block by block, (B, m, h, w) -> (B, 1, block*h, block*w). Eq. 5."""
+        _refuse_integers(y)
         if y.ndim != 4 or y.shape[1] != self.m:
             raise ValueError(f"y must be (B, {self.m}, h, w), not {tuple(y.shape)}")
         batch, _, h, w = y.shape
@@ -204,6 +217,46 @@ class MixedSampling(BlockSampling):
         """Measure each image of (B, 1, 33h, 33w) at its own ratio; rows beyond it are zero in (B, m, h, w)."""
         return super().A(x) * self.mask
 
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Back-project the measurements that each image has, (B, m, h, w) -> (B, 1, 33h, 33w); others are ignored."""
+        return super().adjoint(y * self.mask)
+
+    def normal(self, x: Tensor) -> Tensor:
+        """Return the same as ``adjoint(A(x))``, whose second mask would change nothing and cost time."""
+        return super().adjoint(self.A(x))
+
+
+def valid_adjoint(
+    forward: Callable[[Tensor], Tensor],
+    adjoint: Callable[[Tensor], Tensor],
+    shape: Sequence[int],
+    eps: float | None = 1e-12,
+    seed: int = 0,
+) -> bool | float:
+    r"""Tell whether two linear maps are adjoint: :math:`\langle Ax, y\rangle = \langle x, A^* y\rangle`.
+
+    Tried on one pair of random x and y in float64. The error is the difference of the two sides relative to
+    :math:`\|Ax\|\|y\|`, which rounding leaves below 1e-14; the function of this name in the library SCICO has the
+    same purpose.
+
+    Args:
+        forward: A.
+        adjoint: what should be :math:`A^*`.
+        shape: of x; that of y follows from A.
+        eps: the largest error allowed; None returns the error instead.
+        seed: of x and y.
+    """
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(*shape, generator=random, dtype=torch.float64)
+    ax = forward(x)
+    y = torch.randn(ax.shape, generator=random, dtype=torch.float64)
+    error = float(((ax * y).sum() - (x * adjoint(y)).sum()).abs() / (ax.norm() * y.norm()))
+    return error if eps is None else error <= eps
+
+
+#: What no image in [0, 1] reaches, with whatever noise, and pixels from 0 to 255 do.
+_FAR_OUTSIDE = 10
+
 
 def pad(image: Tensor, block: int = BLOCK) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Fill (B, 1, H, W) with zeros at the right and bottom to whole blocks, and return the crop that undoes it.
@@ -212,7 +265,14 @@ def pad(image: Tensor, block: int = BLOCK) -> tuple[Tensor, Callable[[Tensor], T
 
     Returns:
         The padded image (B, 1, block*h, block*w), and ``crop``, which cuts such an image back to H x W.
+
+    Raises:
+        UserError: the image holds whole numbers, values far outside [0, 1], or what is not finite.
     """
+    _refuse_integers(image)
+    largest = float(image.detach().abs().max()) if image.numel() else 0.0
+    if not largest <= _FAR_OUTSIDE:
+        raise UserError(f"an image lies in [0, 1] and this one reaches {largest:g}; from 0 to 255: image / 255")
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, block - width % block, 0, block - height % block))
     return padded, lambda x: x[..., :height, :width]

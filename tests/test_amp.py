@@ -207,7 +207,7 @@ def test_options_of_bm3d_amp() -> None:
         f"denoiser: sliding DCT; 5 iterations, damping {DAMPING:g}, chosen by {CHOOSE}"
     )
     for options, why in (
-        ({"denoiser": "nlm"}, "the denoisers bm3d and dct, not 'nlm'"),
+        ({"denoiser": "nlm"}, "denoiser is bm3d or dct, not 'nlm'"),
         ({"lam": 1}, "no option lam"),
         ({"weights": "x"}, "has no weights"),
     ):

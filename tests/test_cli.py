@@ -7,7 +7,8 @@ import PIL.Image
 import pytest
 
 from istapp import datasets
-from istapp.__main__ import main, parser, percent
+from istapp.__main__ import main, parser
+from istapp.arguments import percent
 from istapp.errors import UserError
 from istapp.evaluation import read_rows
 

@@ -1,6 +1,7 @@
 """The sampling operator: its matrix, its adjoint, its convolution form, its padding."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,18 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from istapp import priors
 from istapp.errors import UserError
 from istapp.methods.linear import linear_initialisation
-from istapp.sampling import BlockSampling, MixedSampling, measurements, pad, sampling_matrix
+from istapp.sampling import (
+    BlockSampling,
+    MixedSampling,
+    gaussian_sampling,
+    measurements,
+    pad,
+    sampling_matrix,
+    valid_adjoint,
+)
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 ratios = st.sampled_from([0.01, 0.04, 0.1, 0.13, 0.25, 0.3, 0.5, 0.77, 1.0])
@@ -159,3 +169,83 @@ def test_what_was_computed_from_a_matrix_is_forgotten_with_it() -> None:
     assert linear_initialisation(mixed) is first
     mixed.renew(other.phi)
     torch.testing.assert_close(linear_initialisation(mixed), linear_initialisation(other))
+
+
+def _mixed() -> MixedSampling:
+    """A batch of four images at three ratios, with a matrix that was replaced once."""
+    mixed = MixedSampling((0.1, 0.3, 0.5), seed=1, batch=4)
+    mixed.choose(torch.tensor([2, 0, 1, 0]))
+    mixed.renew(BlockSampling(0.5, seed=9).phi)
+    return mixed
+
+
+def _operators() -> dict[str, tuple[Callable, Callable, tuple[int, ...]]]:
+    """Every linear map of the module that comes with a second one, which is meant to be its adjoint."""
+    samplings = {f"{percent} %": BlockSampling(percent / 100) for percent in (1, 10, 25, 50, 100)}
+    samplings |= {"Gaussian": gaussian_sampling(0.1, seed=2), "mixed": _mixed()}
+    samplings["given"] = BlockSampling(0.25, None, 4, np.random.default_rng(0).normal(size=(5, 16)), kind="given")
+    found = {name: (s.A, s.adjoint, (4, 1, 2 * s.block, 3 * s.block)) for name, s in samplings.items()}
+    found |= {f"normal, {name}": (s.normal, s.normal, (4, 1, s.block, s.block)) for name, s in samplings.items()}
+    found["pad"] = (lambda x: pad(x)[0], lambda y: y[..., :40, :50], (2, 1, 40, 50))
+    for name, prior in (("DCT", priors.BlockDCT()), ("wavelet", priors.Wavelet())):
+        found[name] = (prior.analysis, prior.synthesis, (2, 1, 33, 66))
+    found["gradient"] = (priors._gradient, lambda p: -priors._divergence(p), (2, 1, 7, 9))
+    return found
+
+
+@pytest.mark.parametrize("name", _operators())
+def test_every_adjoint_is_one(name: str) -> None:
+    forward, adjoint, shape = _operators()[name]
+    assert valid_adjoint(forward, adjoint, shape)
+    assert not valid_adjoint(forward, lambda y: 1.001 * adjoint(y), shape)
+
+
+def test_the_error_of_an_adjoint_can_be_read() -> None:
+    mixed = _mixed()
+    unmasked = valid_adjoint(mixed.A, lambda y: BlockSampling.adjoint(mixed, y), (4, 1, 33, 33), eps=None)
+    assert isinstance(unmasked, float) and unmasked > 1e-4
+
+
+def test_measurements_that_are_masked_already_are_back_projected_as_before() -> None:
+    mixed, x = _mixed(), torch.rand(4, 1, 33, 66)
+    y = mixed.A(x)
+    assert torch.equal(mixed.adjoint(y), BlockSampling.adjoint(mixed, y))
+    assert torch.equal(mixed.normal(x), mixed.adjoint(y))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_are_refused(dtype: torch.dtype) -> None:
+    sampling = BlockSampling(0.1)
+    for call in (sampling.A, sampling.adjoint, pad):
+        with pytest.raises(UserError, match="float"):
+            call(torch.ones(1, sampling.m if call == sampling.adjoint else 1, 33, 33, dtype=dtype))
+
+
+@pytest.mark.parametrize("value", [255.0, -255.0, float("nan"), float("inf")])
+def test_pixels_from_0_to_255_and_what_is_not_finite_are_refused(value: float) -> None:
+    image = torch.rand(1, 1, 20, 20)
+    image[..., 3, 4] = value
+    with pytest.raises(UserError, match=r"lies in \[0, 1\]"):
+        pad(image)
+
+
+def test_a_ratio_may_be_any_real_number() -> None:
+    for kind in (np.float32, np.float64, float):
+        assert BlockSampling(kind(0.1)).m == 109 and measurements(kind(0.01)) == 10
+    assert measurements(np.float32(0.07), 16) == measurements(0.07, 16)
+    for bad in ("0.1", None, float("nan"), 0, 1.5):
+        with pytest.raises(UserError, match="fraction"):
+            BlockSampling(bad)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", True])
+def test_a_seed_is_a_whole_number_from_0_on(seed: object) -> None:
+    with pytest.raises(UserError, match="seed"):
+        BlockSampling(0.1, seed)
+
+
+def test_a_matrix_that_is_not_finite_is_refused() -> None:
+    phi = np.ones((3, 16))
+    phi[1, 1] = np.nan
+    with pytest.raises(UserError, match="not finite"):
+        BlockSampling(0.25, None, 4, phi)

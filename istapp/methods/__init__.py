@@ -2,10 +2,15 @@
 
 A new method is a new file in this folder: ``my_method.py`` with a class ``METHOD`` and a function
 ``build(weights=None, **options)`` that returns a `Method` is `get("my-method")` everywhere. The environment variable
-ISTAPP_METHODS names further folders of such files, so that a method of one's own need not live in this package.
+ISTAPP_METHODS names further folders of such files, so that a method of one's own need not live in this package. One
+that is damaged takes nothing but itself away; one that is called like a method of this package is left out, which
+`faults` tells.
 """
 
 import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +18,12 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 from istapp.errors import UserError, nearest
-from istapp.methods.base import Blockwise, Method, Network, PerRatio, Tied, blockwise
+from istapp.methods import found
+from istapp.methods.base import Blockwise, Method, Network, Option, PerRatio, Tied, blockwise
 
 __all__ = [
-    "Blockwise", "Description", "Method", "Network", "PerRatio", "Tied",
-    "blockwise", "class_of", "describe", "get", "names",
+    "Blockwise", "Description", "Method", "Network", "Option", "PerRatio", "Tied",
+    "blockwise", "class_of", "describe", "faults", "get", "names",
 ]  # fmt: skip
 
 __path__ += [folder for folder in os.environ.get("ISTAPP_METHODS", "").split(os.pathsep) if folder]
@@ -26,8 +32,24 @@ _NOT_METHODS = {"base", "found"}
 
 
 def names() -> list[str]:
-    """Return the names of all methods, sorted."""
-    return sorted(m.name.replace("_", "-") for m in iter_modules(__path__) if m.name not in _NOT_METHODS)
+    """Return the names of all methods, sorted; a file of one's own whose name starts with _ is none."""
+    found_ = {m.name for m in iter_modules(__path__) if m.name not in _NOT_METHODS and not m.name.startswith("_")}
+    return sorted(name.replace("_", "-") for name in found_)
+
+
+def faults() -> list[str]:
+    """Return a line for each folder of ISTAPP_METHODS that is none, and for each file whose name is taken."""
+    lines, taken = [], {m.name: m.module_finder.path for m in iter_modules(__path__[:1])}  # type: ignore[union-attr]
+    for folder in __path__[1:]:
+        if not os.path.isdir(folder):
+            lines.append(f"ISTAPP_METHODS names {folder}, which is no folder")
+        for module in iter_modules([folder]):
+            if taken.setdefault(module.name, folder) != folder:
+                lines.append(
+                    f"{Path(folder) / module.name}.py is left out: there is a {module.name}.py in "
+                    f"{taken[module.name]} already; give it another name"
+                )
+    return lines
 
 
 def get(name: str, weights: str | Path | None = None, **options: object) -> Method:
@@ -36,12 +58,15 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
     Args:
         name: one of `names()`.
         weights: a ``.safetensors`` file of this project or an official ``.pkl``; by default the shipped weights.
-        options: what the method's ``build`` takes, for instance ``lam=0.01``.
+        options: what `describe` lists, for instance ``lam=0.01``; text is read as on the command line.
 
     Raises:
-        UserError: an unknown name, no weights, or weights of another network.
+        UserError: an unknown name or option, no weights, or weights of another network.
     """
-    return _module(name).build(weights=weights, **options)
+    module = _module(name)
+    chosen = found.checked(module, name, options)
+    with _blamed(name):
+        return module.build(weights=weights, **chosen)
 
 
 def class_of(name: str) -> type[Method]:
@@ -56,7 +81,29 @@ def class_of(name: str) -> type[Method]:
 def _module(name: str) -> ModuleType:
     if name not in names():
         raise UserError(f"no method '{name}'{nearest(name, names())}; known: {', '.join(names())}")
-    return import_module(f"istapp.methods.{name.replace('-', '_')}")
+    with _blamed(name):
+        module = import_module(f"istapp.methods.{name.replace('-', '_')}")
+        if not (isinstance(getattr(module, "METHOD", None), type) and callable(getattr(module, "build", None))):
+            raise UserError(f"{module.__file__} is no method: it needs a class METHOD and a function build(weights)")
+    return module
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """Turn whatever a file of ISTAPP_METHODS raises while it is loaded into an error that names file and line."""
+    module = name.replace("-", "_")
+    folder = next((m.module_finder.path for m in iter_modules(__path__) if m.name == module), "")  # type: ignore
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        if folder in __path__[:1]:  # our own: a defect, not a mistake
+            raise
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename.startswith(folder)]
+        line = getattr(error, "lineno", None) or (lines or ["?"])[-1]
+        kind = type(error).__name__
+        raise UserError(f"{Path(folder, module)}.py cannot be used: {kind} in line {line}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -68,14 +115,23 @@ class Description:
     parameters: int
     ratios: tuple[float, ...] | None
     weights: str
+    summary: str
+    options: tuple[Option, ...]
 
 
 def describe(name: str) -> Description:
-    """Return what is known of a method without running it; a network without weights has its published size."""
+    """Return what is known of a method without running it; a network without weights has its published size.
+
+    Raises:
+        UserError: an unknown name, or a file of one's own that cannot be used.
+    """
     module = _module(name)
-    try:
-        method = module.build()
-    except UserError:
-        method = module.METHOD()
-        return Description(name, method.kind, method.parameter_count, method.ratios, "none: name a file with --weights")
-    return Description(name, method.kind, method.parameter_count, method.ratios, method.weights)
+    summary = " ".join((module.__doc__ or "").partition("\n\n")[0].replace(":math:", "").replace("`", "").split())
+    options = tuple(found.options_of(module).values())
+    with _blamed(name):
+        try:
+            method, weights = module.build(), None
+        except UserError:
+            method, weights = module.METHOD(), "none: name a file with --weights"
+        source = method.weights if weights is None else weights
+        return Description(name, method.kind, method.parameter_count, method.ratios, source, summary, options)

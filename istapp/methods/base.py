@@ -1,7 +1,10 @@
 """What every method is: measurements and operator in, image out."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -10,6 +13,58 @@ from torch import Tensor, nn
 from istapp.errors import UserError
 from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling, MixedSampling
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of a method that its user may choose: a word of `choices`, or a number like `default`, whole or not.
+
+    Attributes:
+        name: as after ``--option``, and as a parameter of the method's ``build``.
+        default: what holds where nothing is said; an integer asks for whole numbers.
+        meaning: one line for `istapp methods NAME`.
+        low: the smallest number allowed.
+        high: the largest number allowed.
+        choices: the words allowed; empty for a number.
+    """
+
+    name: str
+    default: float | str
+    meaning: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    @property
+    def range(self) -> str:
+        """What may be given, as text."""
+        if self.choices or isinstance(self.default, str):
+            return " or ".join(self.choices) or "text"
+        kind = "a whole number" if isinstance(self.default, int) else "a number"
+        ends = [f"from {self.low:g}"] * (self.low > -math.inf) + [f"up to {self.high:g}"] * (self.high < math.inf)
+        return " ".join([kind, *ends])
+
+    def check(self, value: object, method: str) -> float | str:
+        """Return a value, or the text of one, as the method takes it.
+
+        Raises:
+            UserError: it is outside the range.
+        """
+        wrong = UserError(f"{method}: the option {self.name} is {self.range}, not {value!r}")
+        if self.choices or isinstance(self.default, str):
+            if not isinstance(value, str) or (self.choices and value not in self.choices):
+                raise wrong
+            return value
+        whole = isinstance(self.default, int)
+        if isinstance(value, bool) or (whole and not isinstance(value, (str, Integral))):
+            raise wrong
+        try:
+            number = int(value) if whole else float(value)  # type: ignore[call-overload]
+        except (TypeError, ValueError, OverflowError):
+            raise wrong from None
+        if not self.low <= number <= self.high:
+            raise wrong
+        return number
 
 
 class Method:
@@ -23,6 +78,7 @@ class Method:
         parameter_count: trainable numbers in it.
         variant: what else differs from the published form, for the rows of results.
         weights: where its weights came from; empty for a method without.
+        options: what its user may choose beside the weights.
     """
 
     name: str = ""
@@ -32,6 +88,7 @@ class Method:
     parameter_count: int = 0
     variant: str = ""
     weights: str = ""
+    options: tuple[Option, ...] = ()
 
     def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
         """Reconstruct (B, m, h, w) measurements to (B, 1, block*h, block*w) images, unclipped and detached."""
@@ -52,7 +109,7 @@ class Method:
 
     def check_ratio(self, ratio: float) -> None:
         """Raise UserError unless `ratio` is one that the method serves."""
-        if self.ratios is not None and not any(abs(ratio - served) < 1e-9 for served in self.ratios):
+        if self.ratios is not None and not any(abs(ratio - served) < 1e-6 for served in self.ratios):
             served = ", ".join(f"{100 * r:g}" for r in self.ratios)
             raise UserError(f"{self.name} was trained for a ratio of {served} %, not {100 * ratio:g} %")
 

@@ -12,6 +12,7 @@ training images, with the built-in denoiser (`data/results/tuning-amp.csv`).
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from istapp.amp import Passed, amp
 from istapp.denoisers import BM3D, SlidingDCT
 from istapp.errors import UserError
 from istapp.methods import found
-from istapp.methods.base import Method
+from istapp.methods.base import Method, Option
 from istapp.sampling import BlockSampling
 
 ITERATIONS, DAMPING, CHOOSE = 20, 0.2, "residual"
@@ -30,6 +31,12 @@ class BM3DAMP(Method):
     """Denoising-based message passing with BM3D, or with the built-in stand-in."""
 
     name = "bm3d-amp"
+    options = (
+        Option("denoiser", "bm3d", "dct is built in and the default without bm3d", choices=("bm3d", "dct")),
+        Option("iterations", ITERATIONS, "each calls the denoiser twice", 1, 1000),
+        Option("damping", DAMPING, "the share of the old image that is kept in the new one", 0, 0.99),
+        Option("choose", CHOOSE, "the iterate to return", choices=("residual", "last")),
+    )
 
     def __init__(
         self, denoiser: str | None = None, iterations: int = ITERATIONS, damping: float = DAMPING, choose: str = CHOOSE
@@ -61,13 +68,11 @@ class BM3DAMP(Method):
 METHOD = BM3DAMP
 
 
-def build(weights: str | Path | None = None, **options: object) -> BM3DAMP:
-    """Return BM3D-AMP; options `denoiser`, `iterations`, `damping` and `choose`.
+def build(weights: str | Path | None = None, **options: Any) -> BM3DAMP:
+    """Return BM3D-AMP; `BM3DAMP.options` has its options.
 
     Raises:
         UserError: weights, another option, a denoiser that is not installed.
     """
     found.no_weights("bm3d-amp", weights)
-    known = ("denoiser", "iterations", "damping", "choose")
-    found.no_options("bm3d-amp", {name: value for name, value in options.items() if name not in known})
-    return BM3DAMP(**options)  # type: ignore[arg-type]
+    return BM3DAMP(**options)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from istapp.errors import UserError
 from istapp.methods import found
-from istapp.methods.base import Method
+from istapp.methods.base import Method, Option
 from istapp.precision import native
 from istapp.sampling import BlockSampling
 
@@ -114,6 +114,14 @@ class DeepImagePrior(Method):
     name = "dip"
     kind = "untrained network"
     remark = ""
+    options = (
+        Option("iterations", ITERATIONS, "steps of Adam for each image", 1, 1_000_000),
+        Option("rate", RATE, "Adam's learning rate", 1e-9, 1),
+        Option("channels", 128, "of each scale", 1, 1024),
+        Option("scales", 5, "how often the resolution is halved", 1, 5),
+        Option("seed", 0, "of weights and noise, the same for every image", 0, 2**63 - 1),
+        Option("minutes", math.inf, "stop an image's fit after this time, finished or not", 1e-6),
+    )
 
     def __init__(
         self,
@@ -256,6 +264,6 @@ METHOD = DeepImagePrior
 
 
 def build(weights: str | Path | None = None, **options: float) -> DeepImagePrior:
-    """Return the deep image prior; options `iterations`, `rate`, `channels`, `scales`, `seed`, `minutes`."""
+    """Return the deep image prior; `DeepImagePrior.options` has its options."""
     found.no_weights("dip", weights)
     return DeepImagePrior(**options)

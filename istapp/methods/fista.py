@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from istapp.methods import found
-from istapp.methods.base import Method
+from istapp.methods.base import Method, Option
 from istapp.priors import CycleSpinning, Wavelet
 from istapp.sampling import BlockSampling
 from istapp.solvers import fista
@@ -26,6 +26,10 @@ class FISTA(Method):
     """FISTA with the cycle-spun wavelet prior."""
 
     name = "fista"
+    options = (
+        Option("lam", LAMBDA, "the weight of the prior", 0, 1000),
+        Option("iterations", 200, "steps, each the same work", 1, 100_000),
+    )
 
     def __init__(self, lam: float = LAMBDA, iterations: int = 200) -> None:
         """Weigh the prior by `lam` and take that many steps."""
@@ -42,6 +46,6 @@ METHOD = FISTA
 
 
 def build(weights: str | Path | None = None, **options: float) -> FISTA:
-    """Return FISTA; options `lam` and `iterations`."""
+    """Return FISTA; `METHOD.options` has its options."""
     found.no_weights("fista", weights)
     return FISTA(**options)

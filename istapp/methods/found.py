@@ -1,11 +1,15 @@
 """Building a network with its weights: a file that was named, or the ones shipped in `data/weights`."""
 
+import inspect
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import torch
+
 from istapp import paths, weights
-from istapp.errors import UserError
-from istapp.methods.base import Blockwise, Method, Network, PerRatio
+from istapp.errors import UserError, nearest
+from istapp.methods.base import Blockwise, Method, Network, Option, PerRatio
 
 
 def shipped(name: str) -> list[tuple[Path, dict[str, Any]]]:
@@ -40,11 +44,53 @@ def filled(network: type[Network], path: Path) -> Method:
     Raises:
         UserError: the weights are another method's, or do not fit.
     """
-    header, tensors = weights.load(path)
+    header = weights.header(path)
     if header.get("method") != network.name:
         raise UserError(f"{path} holds weights of {header.get('method')}, not of {network.name}")
-    method = network(**header["config"]).fill(tensors, path.name)
+    if "config" not in header:
+        raise UserError(f"{path} has a damaged header: it has no config")
+    method = believed(network, header["config"], weights.shapes(path), path)
+    method.fill(weights.load(path)[1], path.name)
     return Blockwise(method, published=True) if network.block_alone else method
+
+
+#: The most stages, channels, layers or iterations of a network that is believed to be one.
+LARGEST = 1024
+
+
+def believed(
+    network: type[Network], config: dict[str, Any], shapes: dict[str, tuple[int, ...]], source: str | Path
+) -> Network:
+    """Return the network of that configuration, built only after it was found to be that of a file's tensors.
+
+    It is built first without memory for its numbers, so that a header cannot ask for more than its file holds.
+
+    Raises:
+        UserError: the configuration is none, or another one than the tensors'.
+    """
+    for name, value in config.items():
+        if not _plausible(name, value):
+            raise UserError(f"{source} has a damaged header: {name} is {str(value)[:40]}")
+    try:
+        with torch.device("meta"):
+            expected = {name: tuple(tensor.shape) for name, tensor in network(**config).state_dict().items()}
+    except UserError:
+        raise
+    except Exception as error:  # whatever a constructor makes of a foreign file's words
+        raise UserError(f"{source} has a damaged header: no {network.name} is like {config} ({error})") from None
+    wrong = sorted(set(expected.items()) ^ set(shapes.items()))
+    if wrong:
+        raise UserError(f"{source} does not fit {network.name} {config}: it differs first at '{wrong[0][0]}'")
+    return network(**config)
+
+
+def _plausible(name: str, value: Any) -> bool:
+    """Tell whether a header's value may be a number, a switch or a short list of numbers of some network."""
+    if isinstance(value, list):
+        return len(value) <= 32 and all(isinstance(each, (int, float)) and abs(each) <= LARGEST for each in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return 0 <= value < 2**63 if name.endswith("seed") else 1 <= value <= LARGEST
+    return value is None or isinstance(value, bool) or isinstance(value, float) and abs(value) <= LARGEST
 
 
 def build(network: type[Network], path: str | Path | None = None) -> Method:
@@ -64,7 +110,7 @@ def build_per_ratio(network: type[Network], path: str | Path | None = None) -> M
     """
     if path is not None:
         return filled(network, Path(path))
-    largest_last = {header["config"]["ratio"]: file for file, header in required(network.name)[::-1]}
+    largest_last = {header.get("config", {}).get("ratio"): file for file, header in required(network.name)[::-1]}
     return PerRatio([filled(network, file) for file in largest_last.values()])
 
 
@@ -74,7 +120,24 @@ def no_weights(name: str, given: object) -> None:
         raise UserError(f"{name} has no weights: leave out --weights")
 
 
-def no_options(name: str, options: dict[str, object]) -> None:
-    """Raise UserError when a method was given options that it does not have."""
-    if options:
-        raise UserError(f"{name} has no option {', '.join(sorted(options))}")
+def options_of(module: ModuleType) -> dict[str, Option]:
+    """Return what a method's user may choose: what its class declares, else the parameters of its ``build``."""
+    given = {option.name: option for option in module.METHOD.options}
+    for parameter in inspect.signature(module.build).parameters.values():
+        if parameter.name != "weights" and isinstance(parameter.default, (int, float, str)):
+            given.setdefault(parameter.name, Option(parameter.name, parameter.default))
+    return given
+
+
+def checked(module: ModuleType, name: str, options: dict[str, object]) -> dict[str, float | str]:
+    """Return options, whose values may be text as on the command line, as the method `name` takes them.
+
+    Raises:
+        UserError: the method has no such option, or it has a range and the value is outside.
+    """
+    known = options_of(module)
+    for each in options:
+        if each not in known:
+            has = f"; it has {', '.join(known)}" if known else ""
+            raise UserError(f"{name} has no option {each}{nearest(each, known)}{has}")
+    return {each: known[each].check(value, name) for each, value in options.items() if value is not None}

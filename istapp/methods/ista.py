@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from istapp.methods import found
-from istapp.methods.base import Method
+from istapp.methods.base import Method, Option
 from istapp.priors import CycleSpinning, Wavelet
 from istapp.sampling import BlockSampling
 from istapp.solvers import ista
@@ -27,6 +27,10 @@ class ISTA(Method):
     """ISTA with the cycle-spun wavelet prior."""
 
     name = "ista"
+    options = (
+        Option("lam", LAMBDA, "the weight of the prior", 0, 1000),
+        Option("iterations", 400, "steps, each the same work", 1, 100_000),
+    )
 
     def __init__(self, lam: float = LAMBDA, iterations: int = 400) -> None:
         """Weigh the prior by `lam` and take that many steps."""
@@ -43,6 +47,6 @@ METHOD = ISTA
 
 
 def build(weights: str | Path | None = None, **options: float) -> ISTA:
-    """Return ISTA; options `lam` and `iterations`."""
+    """Return ISTA; `METHOD.options` has its options."""
     found.no_weights("ista", weights)
     return ISTA(**options)

@@ -23,7 +23,7 @@ from istapp.methods import found, ista_net
 from istapp.methods.base import Blockwise, Method
 from istapp.methods.ista_net import ISTANet, Transform
 from istapp.priors import soft
-from istapp.sampling import BlockSampling, measurements
+from istapp.sampling import BLOCK, BlockSampling, measurements
 
 
 class Stage(ista_net.Stage):
@@ -81,7 +81,7 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, not this network's, or an official file without its matrices.
     """
-    if weights is not None and Path(weights).suffix == ".pkl":
+    if weights is not None and files.is_checkpoint(weights):
         return _official(Path(weights))
     return found.build_per_ratio(ISTANetPlus, weights)
 
@@ -101,22 +101,28 @@ _NAMES = {
 
 def _official(path: Path) -> Blockwise:
     tensors = files.load_official(path)
-    if "fcs.0.conv_D" not in tensors:
+    first = tensors.get("fcs.0.conv_D")
+    if first is None or not first.ndim:
         raise UserError(f"{path} does not hold weights of ISTA-Net+")
     percent = re.findall(r"ratio_(\d+)", str(path))
     if not percent:
         raise UserError(f"the ratio of official ISTA-Net+ weights is read from 'ratio_N' in their path, not in {path}")
     ratio, number = int(percent[-1]) / 100, percent[-1]
-    phi = _matrix(path, f"phi_0_{number}_1089.mat", "phi")
-    q = _matrix(path, f"Initialization_Matrix_{number}.mat", "Qinit")
-    if len(phi) != measurements(ratio):
-        raise UserError(f"the official matrix has {len(phi)} rows where {number} % needs {measurements(ratio)}")
+    m = measurements(ratio)
     renamed = {}
     for name, tensor in tensors.items():
-        _, stage, part = name.split(".")
+        _, stage, part = (name.split(".", 2) + ["", ""])[:3]
         renamed[f"stages.{stage}.{_NAMES.get(part, part)}"] = tensor
-    stages = 1 + max(int(name.split(".")[1]) for name in tensors)
-    network = _Official(stages, len(tensors["fcs.0.conv_D"]), ratio, phi, q)
+    config = {"stages": len({name.split(".")[1] for name in renamed}), "channels": len(first), "ratio": ratio}
+    found.believed(ISTANetPlus, config, {name: tuple(tensor.shape) for name, tensor in renamed.items()}, path)
+    phi = _matrix(path, f"phi_0_{number}_1089.mat", "phi")
+    q = _matrix(path, f"Initialization_Matrix_{number}.mat", "Qinit")
+    if (tuple(phi.shape), tuple(q.shape)) != ((m, BLOCK**2), (BLOCK**2, m)):
+        raise UserError(
+            f"the official matrices of {number} % are {m} x {BLOCK**2} and {BLOCK**2} x {m}, "
+            f"not {len(phi)} x {phi.shape[1]} and {len(q)} x {q.shape[1]}"
+        )
+    network = _Official(config["stages"], config["channels"], ratio, phi, q)
     return Blockwise(network.fill(renamed, path.name), published=True)
 
 

@@ -139,7 +139,7 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or not this network's.
     """
-    if weights is not None and Path(weights).suffix == ".pkl":
+    if weights is not None and files.is_checkpoint(weights):
         return _official(Path(weights))
     return found.build(ISTANetPP, weights)
 
@@ -160,7 +160,8 @@ def _official(path: Path) -> ISTANetPP:
         renamed[name] = tensor
     stages = {name.split(".")[1] for name in renamed if name.startswith("stages.")}
     head = renamed.get("stages.0.head.weight")
-    if head is None:
+    if head is None or not head.ndim:
         raise UserError(f"{path} does not hold weights of ISTA-Net++")
-    network = ISTANetPP(stages=len(stages), channels=len(head))
+    shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
+    network = found.believed(ISTANetPP, {"stages": len(stages), "channels": len(head)}, shapes, path)
     return network.fill(renamed, path.name)

@@ -89,8 +89,7 @@ class Linear(Method):
 METHOD = Linear
 
 
-def build(weights: str | Path | None = None, **options: object) -> Linear:
+def build(weights: str | Path | None = None) -> Linear:
     """Return the linear method; it has neither weights nor options."""
     found.no_weights("linear", weights)
-    found.no_options("linear", options)
     return Linear()

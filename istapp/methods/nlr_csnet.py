@@ -26,6 +26,7 @@ from torch import Tensor
 
 from istapp.errors import UserError
 from istapp.methods import found
+from istapp.methods.base import Option
 from istapp.methods.dip import DeepImagePrior, Penalty
 
 #: The weights of the coupling and of the non-local prior, against a data term of weight 1.
@@ -85,6 +86,13 @@ class NLRCSNet(DeepImagePrior):
 
     name = "nlr-csnet"
     remark = "in the spirit of, no public code"
+    options = (
+        Option("mu", MU, "the weight of the coupling between the network and the image of the prior", 1e-9, 1000),
+        Option("lam", LAMBDA, "the weight of the non-local prior", 0, 1000),
+        Option("bandwidth", BANDWIDTH, "the patch distance at which a weight has fallen to 1/e", 1e-4, 10),
+        Option("every", EVERY, "steps of Adam between two steps of the prior", 1, 1_000_000),
+        *DeepImagePrior.options,
+    )
 
     def __init__(
         self, mu: float = MU, lam: float = LAMBDA, bandwidth: float = BANDWIDTH, every: int = EVERY, **options: Any
@@ -121,6 +129,6 @@ METHOD = NLRCSNet
 
 
 def build(weights: str | Path | None = None, **options: float) -> NLRCSNet:
-    """Return the method; options `mu`, `lam`, `bandwidth`, `every`, and those of `dip`."""
+    """Return the method; `NLRCSNet.options` has its options."""
     found.no_weights("nlr-csnet", weights)
     return NLRCSNet(**options)

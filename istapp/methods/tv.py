@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from istapp.methods import found
-from istapp.methods.base import Method
+from istapp.methods.base import Method, Option
 from istapp.priors import TV
 from istapp.sampling import BlockSampling
 from istapp.solvers import fista
@@ -23,6 +23,10 @@ class TotalVariation(Method):
     """FISTA with the isotropic total variation prior."""
 
     name = "tv"
+    options = (
+        Option("lam", LAMBDA, "the weight of the prior", 0, 1000),
+        Option("iterations", 200, "steps, each the same work", 1, 100_000),
+    )
 
     def __init__(self, lam: float = LAMBDA, iterations: int = 200) -> None:
         """Weigh the prior by `lam` and take that many outer steps."""
@@ -38,6 +42,6 @@ METHOD = TotalVariation
 
 
 def build(weights: str | Path | None = None, **options: float) -> TotalVariation:
-    """Return the total variation method; options `lam` and `iterations`."""
+    """Return the total variation method; `METHOD.options` has its options."""
     found.no_weights("tv", weights)
     return TotalVariation(**options)

@@ -1,0 +1,204 @@
+"""What each subcommand of the command line does; `istapp.__main__` has their arguments and their errors."""
+
+import argparse
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+from istapp.arguments import percent, percents
+from istapp.errors import UserError
+from istapp.paths import refuse_unwritable
+
+if TYPE_CHECKING:
+    from istapp.methods import Description, Method
+
+
+def datasets(options: argparse.Namespace) -> None:
+    from istapp import datasets
+
+    for name in options.download or ():
+        print(f"{name}: complete in {datasets.download(name)}")
+    for name in options.verify or ():
+        at_hand = [s.name for s in datasets.status() if not s.state.startswith("missing")]
+        for each in at_hand if name == "all" else [name]:
+            print(f"{each}: every pixel as registered, {datasets.verify(each)[:12]}")
+    if options.pack:
+        refuse_unwritable(options.pack[0])
+        if len(options.pack) < 2:
+            raise UserError("--pack takes a file and at least one set: istapp datasets --pack train.safetensors T91")
+        file, *sets = options.pack
+        datasets.pack(file, sets)
+        print(f"{file}: {', '.join(sets)}; use it with ISTAPP_DATA={file}")
+    if not (options.download or options.verify or options.pack):
+        for s in datasets.status():
+            print(f"{s.name:18} {s.images:>4} images  {s.size:24} {s.state}\n{'':18} {s.role}; {s.terms}")
+
+
+def methods(options: argparse.Namespace) -> None:
+    """List the methods, or explain one."""
+    from istapp import methods
+
+    if options.name:
+        print(_explained(methods.describe(options.name)))
+        return
+    print(f"{'method':14} {'kind':10} {'parameters':>10}  {'ratios':16} weights")
+    for name in methods.names():
+        try:
+            d = methods.describe(name)
+        except UserError as error:  # one damaged file does not take the others away
+            print(f"{name:14} {' '.join(str(error).split())}")
+            continue
+        print(f"{name:14} {d.kind:10} {d.parameters or '-':>10}  {_ratios(d):16} {d.weights or '-'}")
+    for fault in methods.faults():
+        print(f"istapp methods: {fault}", file=sys.stderr)
+
+
+def _ratios(description: "Description") -> str:
+    ratios = description.ratios
+    return "any" if ratios is None else ", ".join(f"{100 * r:g}" for r in ratios) + " %"
+
+
+def _explained(d: "Description") -> str:
+    """Return what a person wants to know of one method before running it."""
+    size = f"{d.parameters:,} parameters" if d.parameters else "no trained parameters"
+    lines = [f"{d.name}: {d.kind}, {size}, ratios: {_ratios(d)}", *textwrap.wrap(d.summary, 100)]
+    lines += [f"weights: {d.weights}"] * bool(d.weights)
+    lines.append("options, each as --option NAME=VALUE:" if d.options else "It has no options.")
+    for option in d.options:
+        lines.append(f"  {option.name:12} {option.meaning} ({option.range}; default {option.default})".rstrip())
+    return "\n".join(lines)
+
+
+def _method(options: argparse.Namespace) -> "Method":
+    from istapp import methods
+
+    pairs = [each.partition("=") for each in options.option]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise UserError(f"--option takes NAME=VALUE, such as iterations=500, not '{name}{equals}'")
+    given = {name: value for name, _, value in pairs}
+    method = methods.get(options.method, options.weights, **given)
+    return methods.blockwise(method) if options.blockwise else method
+
+
+def reconstruct(options: argparse.Namespace) -> None:
+    from istapp.datasets import read_image
+    from istapp.evaluation import device, reconstruct
+    from istapp.images import luma, write_image
+    from istapp.metrics import psnr
+
+    ratio, where = percent(options.ratio), device(options.device)
+    image, method = read_image(options.image), _method(options)
+    sampling = method.sampling(ratio, options.seed)
+    refuse_unwritable(options.out)
+    planes = image.rgb() if image.colour else image.luma()
+    estimate, seconds = reconstruct(method.to(where), planes.to(where), sampling)
+    write_image(options.out, estimate)
+    value = psnr(luma(estimate.cpu()), image.luma())
+    print(f"{options.out}: {method.name} at {100 * ratio:g} %, PSNR {value:.2f} dB, {seconds:.1f} s")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from istapp.evaluation import evaluate, summary
+
+    ratios, method = percents(options.ratios), _method(options)
+    if options.out:
+        refuse_unwritable(options.out)
+    rows = evaluate(
+        method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run, progress=_line
+    )  # fmt: skip
+    _line("")
+    print(summary(rows))
+    if options.out:
+        print(f"{len(rows)} rows in {options.out}")
+
+
+def _line(text: str) -> None:
+    """Show one line of progress in place, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r{text:78}", end="" if text else "\r", file=sys.stderr, flush=True)
+
+
+def experiments(options: argparse.Namespace) -> None:
+    from istapp import experiments
+
+    places = experiments.Places()
+    print(f"{'experiment':34} {'state':10} {'minutes':>7}  {'pixels':>7}  purpose")
+    for e in experiments.ALL.values():
+        pixels, state = f"{e.recipe.pixels / 1e9:.2f}G", experiments.status(e.id, places)
+        print(f"{e.id:34} {state:10} {e.minutes:7.1f}  {pixels:>7}  {e.purpose}")
+
+
+def train(options: argparse.Namespace) -> None:
+    from istapp import experiments
+    from istapp.evaluation import device
+
+    device(options.device)
+    if bool(options.id) == options.queue:
+        raise UserError("name one experiment, or --queue: istapp train ID, istapp train --queue --minutes 10")
+    if options.out:
+        refuse_unwritable(options.out, folder=True)
+    places = experiments.Places.in_folder(options.out)
+    start = time.monotonic()
+    if options.queue:
+        done = experiments.work_off(options.minutes, options.device, places, options.together)
+        print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
+    else:
+        chosen = experiments.find(options.id, places, options.device == "cuda")
+        experiments.run(chosen, options.minutes, options.device, places, say=print, pixels=options.pixels)
+
+
+def ladder(options: argparse.Namespace) -> None:
+    from istapp import ladder
+    from istapp.evaluation import device
+
+    device(options.device)
+    if options.out:
+        refuse_unwritable(options.out)
+    if options.minutes:
+        ladder.climb(options.minutes, options.out, print, options.device)
+    rows = {(row["rung"], row["seed"]): row["mean"] for row in ladder.read(options.out)}
+    for rung in ladder.rungs():
+        means = [rows[rung.name, str(seed)] for seed in (1, 2, 3) if (rung.name, str(seed)) in rows]
+        print(f"{rung.group:14} {rung.name:42} {'  '.join(means) or '-':26} {rung.recipe}")
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    from istapp.reproduce import reproduce
+
+    if options.out:
+        refuse_unwritable(options.out, folder=True)
+    reproduce(
+        options.name, options.profile, options.device, options.minutes, options.out, options.again, progress=_line
+    )  # fmt: skip
+
+
+def ledger(options: argparse.Namespace) -> int:
+    from istapp import ledger
+
+    found = ledger.write() if options.write else ledger.entries()
+    print(ledger.summary(found))
+    faults = ledger.faults(found)
+    for fault in faults:
+        print(f"istapp ledger: {fault}", file=sys.stderr)
+    if faults:
+        print("istapp ledger: once the rows are right, `istapp ledger --write` records them", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def benchmark(options: argparse.Namespace) -> None:
+    from istapp.evaluation import device
+    from istapp.training.benchmark import training_speed
+
+    device(options.device)
+    if options.methods is not None:
+        from istapp.benchmarks import benchmark
+
+        benchmark(options.methods, options.device, options.out)
+    elif not options.training:
+        raise UserError("say what to measure: istapp benchmark --training, or --methods")
+    if not options.training:
+        return
+    for line in training_speed(options.device, options.stages, options.channels):
+        print(line, flush=True)
