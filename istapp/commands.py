@@ -79,7 +79,12 @@ def _method(options: argparse.Namespace) -> "Method":
             raise UserError(f"--option takes NAME=VALUE, such as iterations=500, not '{name}{equals}'")
     given = {name: value for name, _, value in pairs}
     method = methods.get(options.method, options.weights, **given)
-    return methods.blockwise(method) if options.blockwise else method
+    method = methods.blockwise(method) if options.blockwise else method
+    if not options.fast:
+        return method
+    from istapp.fast import fast
+
+    return fast(method, options.device)
 
 
 def reconstruct(options: argparse.Namespace) -> None:

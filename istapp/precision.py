@@ -4,11 +4,11 @@ import torch
 
 
 def native(device: str | torch.device) -> str:
-    """Return ``bfloat16`` where the device multiplies in it, else ``float32``.
+    """Return ``bfloat16`` where the device multiplies in it; else ``float16`` on a GPU and ``float32`` on a processor.
 
     A processor without instructions for bfloat16 emulates them, eight times as slowly as it computes in float32.
     """
     if torch.device(device).type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     able = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch cannot tell
     return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"

@@ -9,6 +9,7 @@ from rivals import before_and_after, loaded
 
 from istapp import methods
 from istapp.errors import UserError
+from istapp.methods.linear import second_moment
 from istapp.methods.reconnet import ReconNet
 from istapp.sampling import BlockSampling
 
@@ -107,3 +108,11 @@ def test_a_short_training_beats_its_start_and_survives_the_disk(tmp_path: Path) 
     y = sampling.A(torch.rand(1, 1, 33, 66))
     estimate = method(y, sampling)
     assert torch.equal(estimate, network(y, sampling).detach()) and not estimate.requires_grad
+
+
+def test_building_it_for_its_shapes_leaves_the_stored_statistics_alone() -> None:
+    """Under the meta device every new tensor is without numbers, also one that would be remembered for later."""
+    second_moment.cache_clear()
+    with torch.device("meta"):
+        ReconNet(0.1, linear_start=True)
+    assert second_moment().isfinite().all() and not second_moment().is_meta

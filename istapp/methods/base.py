@@ -173,6 +173,7 @@ class Network(nn.Module, Method):
             wrong = sorted(set(own.items()) ^ set(given.items()))[0][0]
             raise UserError(f"{source} does not fit {self.name} {self.config}: it differs first at '{wrong}'")
         self.load_state_dict(tensors)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the layout convolutions are fast in
         self.weights = source
         return self.eval().requires_grad_(False)
 

@@ -74,7 +74,7 @@ class ReconNet(Tied):
             else:
                 nn.init.normal_(parameter, std=0.1)
         nn.init.normal_(self.first.weight, std=FIRST_LAYER_STD.get(ratio, 0.01))
-        if linear_start:
+        if linear_start and not self.first.weight.is_meta:  # a network that is built for its shapes has no numbers
             self.first.weight.data.copy_(linear_initialisation(self.sampling(ratio, matrix_seed)))
             self.triple1.pass_on()
             self.triple2.pass_on()

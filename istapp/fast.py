@@ -1,0 +1,84 @@
+"""The fast path: in which layout and number format a device multiplies fastest, and a method that runs that way.
+
+    fast(method, "cpu")            in Python
+    istapp evaluate ... --fast     on the command line
+
+Images and operator stay float32 throughout; what changes is the arithmetic of the convolutions between them. Tables are
+made in float32.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from istapp.methods.base import Blockwise, Method, PerRatio
+from istapp.precision import native
+from istapp.sampling import BlockSampling
+
+
+def networks(method: Method) -> Iterator[nn.Module]:
+    """Yield the networks inside a method; none for a classical one."""
+    if isinstance(method, nn.Module):
+        yield method
+    elif isinstance(method, (Blockwise, Fast)):
+        yield from networks(method.method)
+    elif isinstance(method, PerRatio):
+        for each in method.networks.values():
+            yield from networks(each)
+
+
+class Fast(Method):
+    """A method whose networks compute channels-last in a device's own number format, on a GPU with compiled stages.
+
+    What it says of itself in rows names the number format where that is not float32. A method without networks, or an
+    input in float64, is computed as ever.
+    """
+
+    def __init__(self, method: Method, device: str | torch.device = "cpu", precision: str = "") -> None:
+        """Wrap `method` for a device; `precision` overrides what is `native` there."""
+        where = torch.device(device)
+        self.method, self.precision = method.to(where), precision or native(where)
+        self.name, self.kind, self.ratios = method.name, method.kind, method.ratios
+        self.blockwise, self.parameter_count, self.weights = method.blockwise, method.parameter_count, method.weights
+        self._own = list(networks(method))
+        for network in self._own:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if where.type == "cuda":
+                compile_stages(network)
+
+    @property
+    def variant(self) -> str:  # type: ignore[override]
+        """What the wrapped method says of itself, and the number format where it is another than the tables'."""
+        mark = self.precision if self._own and self.precision != "float32" else ""
+        return "; ".join(filter(None, [self.method.variant, mark]))
+
+    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
+        """Return the wrapped method's operator."""
+        return self.method.sampling(ratio, seed)
+
+    def to(self, device: str | torch.device) -> "Fast":
+        """Move the wrapped method to a device."""
+        self.method.to(device)
+        return self
+
+    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Reconstruct (B, m, h, w) measurements to (B, 1, block*h, block*w) images in the dtype of `y`."""
+        half = bool(self._own) and self.precision != "float32" and y.dtype == torch.float32
+        with torch.autocast(y.device.type, getattr(torch, self.precision), enabled=half):
+            return self.method(y, sampling)
+
+
+def fast(method: Method, device: str | torch.device = "cpu") -> Method:
+    """Return `method` as a device runs it fastest, see `Fast`."""
+    return Fast(method, device)
+
+
+def compile_stages(network: nn.Module) -> None:
+    """Let torch.compile fuse every stage in place; a stage that a machine cannot compile runs as it is.
+
+    All stages are of one shape, so that one compiled graph serves them all and the start-up is that of one stage.
+    """
+    torch._dynamo.config.suppress_errors = True
+    for stage in getattr(network, "stages", ()):
+        stage.compile()
