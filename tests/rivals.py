@@ -8,7 +8,7 @@ from istapp import datasets, weights
 from istapp.datasets import Image
 from istapp.methods import Method, Network, found
 from istapp.metrics import psnr
-from istapp.training import Run, ours, train, validation_psnr
+from istapp.training import Run, first, train, validation_psnr
 
 
 def pictures(name: str = "astronaut", count: int = 3, side: int = 66) -> list[Image]:
@@ -19,7 +19,7 @@ def pictures(name: str = "astronaut", count: int = 3, side: int = 66) -> list[Im
 
 def a_run(network: Network, ratio: float, steps: int, rate: float = 2e-3, **more: object) -> Run:
     """Return a run of a few steps on a few blocks, always the same ones."""
-    recipe = ours(steps * 4 * 33**2, batch=4, blocks=1, rate=rate, average=0.9)
+    recipe = first(steps * 4 * 33**2, batch=4, blocks=1, rate=rate, average=0.9)
     return Run(network, pictures(), recipe, (ratio,), seed=7, quiet=True, **more)
 
 

@@ -21,7 +21,7 @@ from istapp.metrics import psnr
 from istapp.priors import soft
 from istapp.sampling import BlockSampling, gaussian_sampling
 from istapp.solvers import ista
-from istapp.training import Recipe, Run, train
+from istapp.training import Run, first, train
 
 
 def crop(size: int = 66, name: str = "camera") -> Tensor:
@@ -277,7 +277,7 @@ def denoising_error(network: LDAMP, images: Tensor) -> Tensor:
 def test_training_teaches_every_denoiser() -> None:
     network, images = tiny((0, 50, 500), channels=8, layers=4), torch.cat([crop(name=n) for n in ("camera", "coffee")])
     before = denoising_error(network, images)
-    recipe = Recipe("test", 120 * 16 * 33**2, blocks=1, batch=16, rate=5e-3, average=0.9)
+    recipe = first(120 * 16 * 33**2, blocks=1, batch=16, rate=5e-3, average=0.9)
     run = Run(network, datasets.load("photos")[:3], recipe, (0.5,), validate_every=120, precision="float32", quiet=True)
     assert train(run).done
     after = denoising_error(network, images)

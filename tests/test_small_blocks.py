@@ -13,7 +13,7 @@ from istapp.methods.dpa_net import DPANet, SmallBlocks
 from istapp.methods.mac_net import MACNet
 from istapp.metrics import psnr
 from istapp.sampling import BlockSampling, gaussian_sampling
-from istapp.training import Recipe, Run, train, validation_psnr
+from istapp.training import Run, first, train, validation_psnr
 
 TINY = [(DPANet, {"width": 8}), (MACNet, {"stages": 3, "width": 4})]
 both = pytest.mark.parametrize(("network", "size"), TINY, ids=["dpa-net", "mac-net"])
@@ -104,7 +104,7 @@ def test_a_short_training_beats_the_start_and_its_weights_come_back(
     images = datasets.load("photos")[:3]
     method = tiny(network, size, ratio=0.3)
     start = validation_psnr(method, images, [0.3])
-    recipe = Recipe("short", 160e3, block=16, blocks=2, batch=4, rate=1e-2, average=0.9)
+    recipe = first(160e3, block=16, blocks=2, batch=4, rate=1e-2, average=0.9, error="published")
     result = train(Run(method, images, recipe, [0.3], quiet=True, validate_every=20))
     after = validation_psnr(method, images, [0.3])
     assert result.done and len(result.curve) == 2 and after[0] > start[0] + 1
