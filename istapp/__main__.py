@@ -116,7 +116,7 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     again.add_argument("--device", default="cpu", metavar="cpu|cuda")
     again.add_argument("--minutes", type=kinds.minutes, default=math.inf, help="stop cleanly in time (0: only tell)")
     again.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
-    again.add_argument("--again", action="store_true", help="retake the rows of other commits")
+    again.add_argument("--again", action="store_true", help="retake the rows that other code made")
 
     book = command("ledger", "print the ledger and check that it follows from the rows", "istapp ledger")
     book.add_argument("--write", action="store_true", help="record it anew")

@@ -106,7 +106,8 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.out:
         refuse_unwritable(options.out)
     rows = evaluate(
-        method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run, progress=_line
+        method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run,
+        progress=_line, say=print,
     )  # fmt: skip
     _line("")
     print(summary(rows))
