@@ -119,7 +119,8 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     again.add_argument("--again", action="store_true", help="retake the rows that other code made")
 
     book = command("ledger", "print the ledger and check that it follows from the rows", "istapp ledger")
-    book.add_argument("--write", action="store_true", help="record it anew")
+    book.add_argument("--write", action="store_true", help="record it anew, after telling what that changes")
+    book.add_argument("--accept", metavar="FILE", nargs="+", default=[], help="with --write: what may have changed")
 
     bench = command("benchmark", "measure speed on this machine", "istapp benchmark --training")
     bench.add_argument("--training", action="store_true", help="pixels per second: our loop against the plain one")

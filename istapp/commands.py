@@ -176,15 +176,23 @@ def reproduce(options: argparse.Namespace) -> None:
 
 
 def ledger(options: argparse.Namespace) -> int:
-    from istapp import ledger
+    from istapp import changes, ledger
 
-    found = ledger.write() if options.write else ledger.entries()
+    if options.accept and not options.write:
+        raise UserError("--accept goes with --write: istapp ledger --write --accept FILE")
+    found = ledger.entries()
+    if options.write:
+        if pending := changes.pending(found):
+            print(changes.told(pending))
+        changes.record(found, options.accept)
+        print(f"recorded: {len(found)} numbers, {len(ledger.hashes())} files")
+        return 0
     print(ledger.summary(found))
     faults = ledger.faults(found)
     for fault in faults:
         print(f"istapp ledger: {fault}", file=sys.stderr)
     if faults:
-        print("istapp ledger: once the rows are right, `istapp ledger --write` records them", file=sys.stderr)
+        print("istapp ledger: `istapp ledger --write` tells what changed, and how to record it", file=sys.stderr)
     return 1 if faults else 0
 
 

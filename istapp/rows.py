@@ -52,13 +52,25 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = tuple(next(reader, ()))
-            if header not in (COLUMNS, FORMER_COLUMNS):
-                raise UserError(f"{path} is not a file of results: its columns are not {','.join(COLUMNS)}")
-            return [_row(header, values, f"{path}, line {reader.line_num}") for values in reader if values]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            return parse(file.read(), path)
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+
+
+def parse(text: str, path: str | Path) -> list[Row]:
+    """Return the rows in the text of a result file, as `read_rows` does; `path` says in errors where it came from.
+
+    Raises:
+        UserError: as `read_rows`.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        header = tuple(next(reader, ()))
+        if header not in (COLUMNS, FORMER_COLUMNS):
+            raise UserError(f"{path} is not a file of results: its columns are not {','.join(COLUMNS)}")
+        return [_row(header, values, f"{path}, line {reader.line_num}") for values in reader if values]
+    except csv.Error as error:
+        raise UserError(f"cannot read {path}: line {reader.line_num}: {error}") from None
 
 
 def _row(header: tuple[str, ...], values: list[str], where: str) -> Row:
