@@ -122,6 +122,14 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     book.add_argument("--write", action="store_true", help="record it anew, after telling what that changes")
     book.add_argument("--accept", metavar="FILE", nargs="+", default=[], help="with --write: what may have changed")
 
+    path = command(
+        "trace", "print how a number got here: file, rows, weights, run, cell, verdict, page",
+        "istapp trace table1/Set11/10/ista-net-pp",
+    )  # fmt: skip
+    path.add_argument(
+        "number", metavar="NUMBER", help="an id of the ledger, a value such as 25.97, or METHOD/SET/PERCENT"
+    )
+
     bench = command("benchmark", "measure speed on this machine", "istapp benchmark --training")
     bench.add_argument("--training", action="store_true", help="pixels per second: our loop against the plain one")
     bench.add_argument("--methods", nargs="*", metavar="NAME", help="seconds for 256 x 256 pixels (default: all)")
@@ -201,7 +209,7 @@ def program() -> NoReturn:
 
 _NAMES = (
     "datasets", "methods", "reconstruct", "evaluate",
-    "experiments", "train", "ladder", "reproduce", "benchmark", "ledger",
+    "experiments", "train", "ladder", "reproduce", "benchmark", "ledger", "trace",
 )  # fmt: skip
 _COMMANDS = {name: getattr(commands, name) for name in _NAMES}
 

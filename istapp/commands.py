@@ -196,6 +196,14 @@ def ledger(options: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
+def trace(options: argparse.Namespace) -> int:
+    from istapp.trace import trace
+
+    lines, holds = trace(options.number)
+    print("\n".join(lines))
+    return 0 if holds else 1
+
+
 def benchmark(options: argparse.Namespace) -> None:
     from istapp.evaluation import device
     from istapp.training.benchmark import training_speed

@@ -169,7 +169,7 @@ def cell(
     if run is None:
         runs = [name for name in runs if name == "" or (name in ALL and ALL[name].main)]
     runs = [name for name in runs if wanted in (None, edition(name))]
-    found = {name: _first_matrix(select(own, run=name)) for name in runs}
+    found = {name: first_matrix(select(own, run=name)) for name in runs}
     best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)
     if best is None:
         return None
@@ -178,7 +178,7 @@ def cell(
     return Cell(value, spread(own, best), best, edition(best), tuple(first), is_whole(first, dataset))
 
 
-def _first_matrix(rows: list[Row]) -> list[Row]:
+def first_matrix(rows: list[Row]) -> list[Row]:
     """Return the rows of the sampling matrix of seed 0, or of the first one for a method tied to another."""
     seeds = {row["seed"] for row in rows}
     first = "0" if "0" in seeds else min(seeds, key=lambda seed: (len(seed), seed), default="0")
