@@ -75,11 +75,13 @@ def faulty(row: Row) -> str:
 
 def _numbers(row: dict[str, str]) -> Row:
     numeric = {key: float(row[key]) if row[key] else None for key in ("ratio", "psnr", "ssim", "seconds")}
-    return {**row, **numeric, "run": row["run"] or _run_of_weights(row)}
+    return {**row, **numeric, "run": run_of(row)}
 
 
-def _run_of_weights(row: dict[str, str]) -> str:
-    """Return whose weights a row without a run was made with, so that no small network passes for the paper's."""
+def run_of(row: dict[str, str]) -> str:
+    """Return the run of a row as text, else whose weights made it, so that no small network passes for the paper's."""
+    if row["run"]:
+        return row["run"]
     words = row["provenance"].replace(",", " ").split()
     runs = [word.removesuffix(".safetensors") for word in words if word.endswith(".safetensors")]
     percent = float(row["ratio"])
