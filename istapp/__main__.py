@@ -117,10 +117,19 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     again.add_argument("--device", default="cpu", metavar="cpu|cuda")
     again.add_argument("--minutes", type=kinds.minutes, default=math.inf, help="stop cleanly in time (0: only tell)")
     again.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
-    again.add_argument("--again", action="store_true", help="retake the rows of other commits")
+    again.add_argument("--again", action="store_true", help="retake the rows that other code made")
 
     book = command("ledger", "print the ledger and check that it follows from the rows", "istapp ledger")
-    book.add_argument("--write", action="store_true", help="record it anew")
+    book.add_argument("--write", action="store_true", help="record it anew, after telling what that changes")
+    book.add_argument("--accept", metavar="FILE", nargs="+", default=[], help="with --write: what may have changed")
+
+    path = command(
+        "trace", "print how a number got here: file, rows, weights, run, cell, verdict, page",
+        "istapp trace table1/Set11/10/ista-net-pp",
+    )  # fmt: skip
+    path.add_argument(
+        "number", metavar="NUMBER", help="an id of the ledger, a value such as 25.97, or METHOD/SET/PERCENT"
+    )
 
     bench = command("benchmark", "measure speed on this machine", "istapp benchmark --training")
     bench.add_argument("--training", action="store_true", help="pixels per second: our loop against the plain one")
@@ -201,7 +210,7 @@ def program() -> NoReturn:
 
 _NAMES = (
     "datasets", "methods", "reconstruct", "evaluate",
-    "experiments", "train", "ladder", "reproduce", "benchmark", "ledger",
+    "experiments", "train", "ladder", "reproduce", "benchmark", "ledger", "trace",
 )  # fmt: skip
 _COMMANDS = {name: getattr(commands, name) for name in _NAMES}
 

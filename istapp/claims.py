@@ -51,7 +51,7 @@ def load(file: Path = FILE) -> list[Claim]:
     """Return all claims.
 
     Raises:
-        UserError: the file is not there or has other columns.
+        UserError: the file is not there, has other columns, or states a number that is none.
     """
     if not file.is_file():
         raise UserError(f"there is no {file}; claims come with a checkout of the project")
@@ -59,7 +59,17 @@ def load(file: Path = FILE) -> list[Claim]:
         reader = csv.DictReader(lines)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise UserError(f"{file} has other columns than {','.join(COLUMNS)}")
-        return [Claim(**(row | {name: float(row[name]) for name in ("expected", "tolerance")})) for row in reader]
+        return [_claim(row, f"{file}, line {reader.line_num}") for row in reader]
+
+
+def _claim(row: dict[str, str], where: str) -> Claim:
+    try:
+        expected, tolerance = (float(row[name]) for name in ("expected", "tolerance"))
+    except (TypeError, ValueError):
+        expected = tolerance = math.nan
+    if not (math.isfinite(expected) and 0 <= tolerance < math.inf) or None in row.values() or None in row:
+        raise UserError(f"{where}: expected and tolerance are finite numbers, the tolerance not below zero")
+    return Claim(row["id"], row["page"], row["sentence"], row["expression"], expected, tolerance)
 
 
 @cache
@@ -98,7 +108,7 @@ def fault(claim: Claim) -> str:
         found = value(claim)
     except Exception as error:  # an expression may fail in any way; the book must name it and go on
         return f"{where} cannot be computed: {type(error).__name__}: {error}"
-    if abs(found - claim.expected) <= claim.tolerance:
+    if abs(found - claim.expected) <= claim.tolerance:  # never where it is NaN or infinite
         return ""
     return f"{where} no longer holds: {claim.sentence} ({claim.expression} is {found:.6g}, not {claim.expected:.6g})"
 

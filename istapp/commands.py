@@ -111,7 +111,8 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.out:
         refuse_unwritable(options.out)
     rows = evaluate(
-        method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run, progress=_line
+        method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run,
+        progress=_line, say=print,
     )  # fmt: skip
     _line("")
     print(summary(rows))
@@ -180,16 +181,32 @@ def reproduce(options: argparse.Namespace) -> None:
 
 
 def ledger(options: argparse.Namespace) -> int:
-    from istapp import ledger
+    from istapp import changes, ledger
 
-    found = ledger.write() if options.write else ledger.entries()
+    if options.accept and not options.write:
+        raise UserError("--accept goes with --write: istapp ledger --write --accept FILE")
+    found = ledger.entries()
+    if options.write:
+        if pending := changes.pending(found):
+            print(changes.told(pending))
+        changes.record(found, options.accept)
+        print(f"recorded: {len(found)} numbers, {len(ledger.hashes())} files")
+        return 0
     print(ledger.summary(found))
     faults = ledger.faults(found)
     for fault in faults:
         print(f"istapp ledger: {fault}", file=sys.stderr)
     if faults:
-        print("istapp ledger: once the rows are right, `istapp ledger --write` records them", file=sys.stderr)
+        print("istapp ledger: `istapp ledger --write` tells what changed, and how to record it", file=sys.stderr)
     return 1 if faults else 0
+
+
+def trace(options: argparse.Namespace) -> int:
+    from istapp.trace import trace
+
+    lines, holds = trace(options.number)
+    print("\n".join(lines))
+    return 0 if holds else 1
 
 
 def benchmark(options: argparse.Namespace) -> None:

@@ -1,29 +1,28 @@
 """One loop for all rows of Table 1: every method, every image, every ratio, one row each."""
 
-import csv
-import io
+import math
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from istapp import datasets
+from istapp import datasets, rows
 from istapp.datasets import Image
 from istapp.errors import UserError
+from istapp.identity import code_key, short, weights_key
 from istapp.methods import Method, blockwise
-from istapp.metrics import psnr, ssim
-from istapp.paths import write_atomically
+from istapp.metrics import finite, psnr, ssim
 from istapp.provenance import commit
+from istapp.registry import SETS
+from istapp.rows import COLUMNS, IDENTITY, Row, name_of, read_rows
 from istapp.sampling import BlockSampling, pad
 
-#: The columns of a result file. `ratio` is in percent; `seed` is the sampling matrix's; `run` the experiment's id.
-COLUMNS = (
-    "method", "dataset", "image", "ratio", "seed", "psnr", "ssim", "seconds", "run", "variant", "provenance"
-)  # fmt: skip
-_KEY = ("method", "dataset", "image", "ratio", "seed", "run", "variant")
+__all__ = ["COLUMNS", "device", "evaluate", "label_of", "read_rows", "reconstruct", "summary"]
 
 
 def device(name: str = "cpu") -> torch.device:
@@ -49,6 +48,9 @@ def reconstruct(method: Method, image: Tensor, sampling: BlockSampling) -> tuple
 
     Returns:
         The estimate (B, 1, H, W), unclipped, and the seconds that the method took (without the measuring).
+
+    Raises:
+        UserError: a number in the estimate is NaN or infinite.
     """
     x, crop = pad(image, sampling.block)
     y = sampling.A(x)
@@ -56,12 +58,35 @@ def reconstruct(method: Method, image: Tensor, sampling: BlockSampling) -> tuple
     start = time.perf_counter()
     estimate = method(y, sampling).detach()
     _wait_for(image)
-    return crop(estimate), time.perf_counter() - start
+    estimate, seconds = crop(estimate), time.perf_counter() - start
+    if not finite(estimate):
+        raise UserError(
+            f"{method.name} at {100 * sampling.ratio:g} % returned numbers that are NaN or infinite, so there is no "
+            "estimate: its options or its weights are to blame"
+        )
+    return estimate, seconds
 
 
 def _wait_for(tensor: Tensor) -> None:
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)
+
+
+def label_of(dataset: str | Path) -> str:
+    """Return what rows call a set: a registered set's name, or the last part of a path that can never be taken for one.
+
+    A folder called as a registered set is told from it; ``.`` has the name of the folder that it stands for.
+    """
+    if str(dataset) in SETS:
+        return str(dataset)
+    name = Path(os.path.abspath(dataset)).name or "images"
+    alike = name in SETS or name.startswith(tuple(f"{known} (" for known in SETS))
+    return f"folder {name}" if alike else _printable(name)
+
+
+def _printable(name: str) -> str:
+    """Return a name with what is no UTF-8 in it, as file names may hold, written as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def evaluate(
@@ -75,6 +100,7 @@ def evaluate(
     run: str = "",
     label: str = "images",
     progress: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Reconstruct every image of a set at every ratio, on luma, and return a row for each.
 
@@ -85,96 +111,125 @@ def evaluate(
         seed: of the sampling matrices.
         device_name: ``cpu`` or ``cuda``.
         block_by_block: take the cross-block path away.
-        out: a CSV file that is rewritten after every image; rows that it holds already are not computed again if they
-            are of the same commit and weights, and replaced if not.
+        out: a CSV file that is rewritten after every image, beside other processes that do the same; a row that it
+            holds already is not computed again if it was made of the same pixels, weights and code (`istapp.identity`),
+            and replaced if not.
         run: the experiment's id, for the rows.
         label: what the rows call a list of images.
         progress: called with a line of text after every image.
+        say: called, before any work, with a line on what is computed again and why.
 
     Returns:
         The rows that were asked for, as dictionaries with the keys `COLUMNS`.
 
     Raises:
-        UserError: a ratio the method does not serve, a set that is not at hand, an `out` that is no result file.
+        UserError: a ratio the method does not serve, a set that is not at hand, an `out` that is no result file, an
+            estimate with numbers that are NaN or infinite.
     """
     where = device(device_name)
     method = (blockwise(method) if block_by_block else method).to(where)
     samplings = {ratio: method.sampling(ratio, seed) for ratio in ratios}  # refuses a ratio before any work
     images = datasets.load(dataset) if isinstance(dataset, (str, Path)) else list(dataset)
-    label = Path(dataset).name if isinstance(dataset, (str, Path)) else label
-    stored = read_rows(out) if out is not None and Path(out).exists() else []
-    done = {tuple(row[k] for k in _KEY): row for row in stored}
-    rows, planned = [], method.variant
+    label = label_of(dataset) if isinstance(dataset, (str, Path)) else label
+    plan = _planned(method, images, samplings, label, run)
+    done = _stored(out, [row for row, *_ in plan], say)
+    found = []
+    for planned, image, sampling in plan:
+        row = done.get(_key(planned))
+        if row is None:
+            row = planned | _measure(method, image, sampling, where)
+            row["variant"] = method.variant  # a method that its clock stopped says so only now
+            done[_key(row)] = row
+            if out is not None:
+                rows.put(out, row, {other["pixels"] for other, *_ in plan if other["image"] == row["image"]})
+        found.append(row)
+        if progress:
+            progress(f"{method.name} {row['image']} {row['ratio']} %: {row['psnr']} dB")
+    return [_numbers(row) for row in found]
+
+
+def _planned(
+    method: Method, images: Sequence[Image], samplings: Mapping[float, BlockSampling], label: str, run: str
+) -> list[tuple[Row, Image, BlockSampling]]:
+    """Return every row that is to be, as far as it is known before the work, with its image and operator."""
+    code = code_key(method, reconstruct, _measure)
+    plan = []
     for ratio, sampling in samplings.items():
-        for image in images:
-            row = {
-                "method": method.name, "dataset": label, "image": image.name, "ratio": f"{100 * ratio:g}",
-                "seed": "" if sampling.seed is None else str(sampling.seed), "run": run, "variant": planned,
-                "provenance": " ".join(filter(None, [commit(), method.weights])),
-            }  # fmt: skip
-            key = tuple(row[k] for k in _KEY)
-            if done.get(key, {}).get("provenance") != row["provenance"]:
-                row |= _measure(method, image, sampling, where)
-                row["variant"] = method.variant  # a method that its clock stopped says so only now
-                key = tuple(row[k] for k in _KEY)
-                done[key] = row
-                _store(out, done)
-            rows.append(done[key])
-            if progress:
-                progress(f"{method.name} {image.name} {row['ratio']} %: {done[key]['psnr']} dB")
-    return [_numbers(row) for row in rows]
+        common = {
+            "method": method.name, "dataset": label, "ratio": f"{100 * ratio:g}",
+            "seed": "" if sampling.seed is None else str(sampling.seed), "run": run, "variant": method.variant,
+            "provenance": " ".join(filter(None, [commit(), method.weights])),
+            "weights": weights_key(method, ratio), "code": code,
+        }  # fmt: skip
+        own = [common | {"image": _printable(image.name), "pixels": short(image.hash)} for image in images]
+        plan += zip(own, images, [sampling] * len(images))
+    return plan
 
 
-def _measure(method: Method, image: Image, sampling: BlockSampling, where: torch.device) -> dict[str, str]:
+def _key(row: Row) -> tuple[str, ...]:
+    return (*name_of(row), row["pixels"])
+
+
+def _stored(out: str | Path | None, planned: Sequence[Row], say: Callable[[str], None] | None) -> dict[tuple, Row]:
+    """Return the rows of a file that are those planned, by name and pixels, and say why others are not."""
+    stored = read_rows(out) if out is not None and Path(out).exists() else []
+    called: dict[tuple[str, ...], list[Row]] = {}
+    for row in stored:
+        called.setdefault(name_of(row), []).append(row)
+    same, reasons = {}, Counter[str]()
+    for row in planned:
+        of_its_name = called.get(name_of(row), [])
+        fit = [old for old in of_its_name if old["code"] and all(old[c] == row[c] for c in IDENTITY)]
+        if fit:
+            same[_key(row)] = fit[0]
+        elif of_its_name:
+            near = next((old for old in of_its_name if old["pixels"] == row["pixels"]), of_its_name[0])
+            reasons[_reason(near, row)] += 1
+    if reasons and say:
+        why = ", ".join(f"{count} row{'s' * (count > 1)} with {reason}" for reason, count in reasons.items())
+        say(f"{out}: computed again and replaced: {why}")
+    return same
+
+
+def _reason(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Return what sets a stored row apart from the one that is asked for under its name."""
+    other = [column for column in IDENTITY if old[column] and old[column] != new[column]]
+    return f"other {' and '.join(other)}" if other else "pixels, weights or code that it does not tell"
+
+
+def _measure(method: Method, image: Image, sampling: BlockSampling, where: torch.device) -> Row:
     reference = image.luma().to(where)
-    estimate, seconds = reconstruct(method, reference, sampling)
+    try:
+        estimate, seconds = reconstruct(method, reference, sampling)
+    except UserError as error:
+        raise UserError(f"{image.name}: {error}") from None
     similarity = ssim(estimate, reference)
     return {
         "psnr": f"{psnr(estimate, reference):.4f}",
-        "ssim": "" if similarity != similarity else f"{similarity:.4f}",
+        "ssim": "" if math.isnan(similarity) else f"{similarity:.4f}",
         "seconds": f"{seconds:.3f}",
     }
 
 
-def _numbers(row: dict[str, str]) -> dict[str, Any]:
+def _numbers(row: Row) -> dict[str, Any]:
     """Return a row with PSNR, SSIM, ratio (percent) and seconds as numbers; an empty SSIM becomes None."""
     numeric = {k: float(row[k]) if row[k] else None for k in ("ratio", "psnr", "ssim", "seconds")}
     return {column: numeric.get(column, row[column]) for column in COLUMNS}
 
 
-def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows of a result file as text.
-
-    Raises:
-        UserError: the file cannot be read or has other columns.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise UserError(f"{path} is not a file of results: its columns are not {','.join(COLUMNS)}")
-            return list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
-
-
-def _store(out: str | Path | None, rows: dict[tuple, dict[str, str]]) -> None:
-    if out is None:
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows.values())
-    write_atomically(out, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
-
-
 def summary(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a table of means per ratio: images, PSNR in dB, SSIM, seconds per image."""
+    """Return a table of means per ratio: images, PSNR in dB, SSIM, seconds per image.
+
+    An image that was recovered exactly has an infinite PSNR; it is counted, said, and left out of the mean.
+    """
     lines = [f"{'ratio':>6} {'images':>7} {'PSNR dB':>9} {'SSIM':>8} {'seconds':>9}"]
     for ratio in dict.fromkeys(row["ratio"] for row in rows):
         own = [row for row in rows if row["ratio"] == ratio]
         similarity = [row["ssim"] for row in own if row["ssim"] is not None]
         ssim_text = f"{sum(similarity) / len(similarity):8.4f}" if similarity else f"{'':>8}"
-        mean_psnr, seconds = (sum(row[k] for row in own) / len(own) for k in ("psnr", "seconds"))
-        lines.append(f"{ratio:>5g}% {len(own):>7} {mean_psnr:9.2f} {ssim_text} {seconds:9.2f}")
+        seconds = sum(row["seconds"] for row in own) / len(own)
+        values = [row["psnr"] for row in own if math.isfinite(row["psnr"])]
+        psnr_text = f"{sum(values) / len(values):9.2f}" if values else f"{'exact':>9}"
+        exact = f"  ({len(own) - len(values)} recovered exactly, not in the mean)" if len(values) < len(own) else ""
+        lines.append(f"{ratio:>5g}% {len(own):>7} {psnr_text} {ssim_text} {seconds:9.2f}{exact}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ the authors' released weights give in our evaluation.
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import fmean
 
@@ -49,6 +49,7 @@ class Entry:
         note: the reason, the command, or what to bear in mind.
         run: the experiments behind ours.
         provenance: commit and weights behind ours.
+        sources: what was measured for it, with its rows, by what it is called: ours, laptop edition, released weights.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Entry:
     note: str = ""
     run: str = ""
     provenance: str = ""
+    sources: tuple[tuple[str, "Measured"], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def difference(self) -> float | None:
@@ -74,13 +76,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Measured:
-    """A number made of rows: its value, its spread, whether every image is in it, and where the rows come from."""
+    """A number made of rows: value, spread, whether every image is in it, where the rows come from, and the rows."""
 
     value: float
     spread: float | None
     whole: bool
     run: str
     provenance: str
+    rows: tuple[Row, ...] = field(default=(), compare=False, repr=False)
 
 
 def grouped(rows: Iterable[Row]) -> Rows:
@@ -98,7 +101,7 @@ def measure(rows: Rows, method: str, dataset: str, ratio: float, edition: str, r
     if cell is None:
         return None
     origin = "; ".join(sorted({row["provenance"] for row in cell.rows}))
-    return Measured(cell.psnr, cell.spread, cell.whole, cell.run, origin)
+    return Measured(cell.psnr, cell.spread, cell.whole, cell.run, origin, cell.rows)
 
 
 def released(rows: Rows, method: str, dataset: str, ratio: float) -> Measured | None:
@@ -111,7 +114,8 @@ def released(rows: Rows, method: str, dataset: str, ratio: float) -> Measured | 
 
 def _joined(parts: Sequence[Measured], value: float, spread: float | None) -> Measured:
     runs, origins = (dict.fromkeys(getattr(p, name) for p in parts) for name in ("run", "provenance"))
-    return Measured(value, spread, all(p.whole for p in parts), "; ".join(runs), "; ".join(origins))
+    return Measured(value, spread, all(p.whole for p in parts), "; ".join(runs), "; ".join(origins),
+                    tuple(row for p in parts for row in p.rows))  # fmt: skip
 
 
 def mean(parts: Sequence[Measured | None]) -> Measured | None:
@@ -139,7 +143,9 @@ def largest(parts: Sequence[Measured | None]) -> Measured | None:
 def judged(entry: Entry, ours: Measured | None, laptop: Measured | None, command: str, reason: str = "") -> Entry:
     """Fill in an entry: its verdict, or what to run, or (given a `reason`) why it cannot be measured."""
     beside = laptop.value if laptop and laptop.whole else None
-    entry = replace(entry, laptop=beside, edition="laptop" if beside is not None else "")
+    sources = [(name, each) for name, each in (("ours", ours), ("laptop edition", laptop)) if each]
+    entry = replace(entry, laptop=beside, edition="laptop" if beside is not None else "",
+                    sources=(*sources, *entry.sources))  # fmt: skip
     if ours is not None and ours.whole:
         verdict = results.verdict(entry.published, ours.value, ours.spread)
         entry = replace(entry, ours=ours.value, spread=ours.spread, edition="paper", verdict=verdict, run=ours.run,

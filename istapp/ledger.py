@@ -1,21 +1,23 @@
 """The ledger: every number of the paper with its verdict, stored beside the rows that it follows from.
 
-    istapp ledger            print it; exit code 1 when it does not follow from the rows, or a results file has changed
-    istapp ledger --write    record it anew
+    istapp ledger                          print it; exit code 1 if it does not follow from the rows, or a file changed
+    istapp ledger --write --accept FILE    record it anew, with the changes in these files (`istapp.changes`)
 
-``ledger.csv`` holds the entries, ``hashes.csv`` the SHA-256 of every file that they were computed from. Both
-hold no dates: recording twice changes nothing.
+``ledger.csv`` holds the entries, ``hashes.csv`` the SHA-256 of every other file beside them: rows, curves, tunings,
+timings. Both hold no dates: recording twice changes nothing.
 """
 
 import csv
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from istapp import benchmarks, judgement, paths, results, statements, tabulated
+from istapp import benchmarks, judgement, paths, results, statements, tabulated, weights
 from istapp.errors import UserError
+from istapp.identity import short
 from istapp.judgement import VERDICTS, Entry
 from istapp.provenance import file_hash
 from istapp.results import NOT_MEASURABLE, NOT_RUN, Row
@@ -28,12 +30,25 @@ COLUMNS = (
 BINDING = tuple(name for name in COLUMNS if name != "note")
 _DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
 LEDGER, HASHES = "ledger.csv", "hashes.csv"
+_HASHED = ("file", "sha256")
+#: Columns of numbers.
+NUMBERS = ("published", "ours", "laptop", "released", "difference", "spread")
 
 
 def judge(rows: Iterable[Row], timings: tabulated.Timings = ()) -> list[Entry]:
-    """Compute every entry from rows and timings: tables first, then the text."""
+    """Compute every entry from rows and timings: tables first, then the text.
+
+    Raises:
+        UserError: a number in an entry is NaN or infinite.
+    """
     by_set = judgement.grouped(rows)
-    return [*tabulated.tables(by_set, timings), *statements.text(by_set)]
+    found = [*tabulated.tables(by_set, timings), *statements.text(by_set)]
+    for entry in found:
+        for name in NUMBERS:
+            value = getattr(entry, name)
+            if value is not None and not math.isfinite(value):
+                raise UserError(f"{entry.id}: {name} is {value}, which no ledger takes; a row or a timing is damaged")
+    return found
 
 
 def entries(folder: Path | None = None) -> list[Entry]:
@@ -57,19 +72,31 @@ def _number(value: object) -> bool:
 
 
 def hashes(folder: Path | None = None) -> dict[str, str]:
-    """Return the SHA-256 of every file of result rows and of the timings, by name."""
-    timings = (folder or paths.RESULTS) / benchmarks.FILE.name
-    files = [*results.files(folder), *([timings] if timings.exists() else [])]
-    return {path.name: file_hash(path) for path in files}
+    """Return the SHA-256 of every file of rows, curves, tunings and timings, by name."""
+    files = sorted((folder or paths.RESULTS).glob("*.csv"))
+    return {path.name: file_hash(path) for path in files if path.name not in (LEDGER, HASHES)}
+
+
+def recorded(folder: Path | None = None) -> dict[str, str]:
+    """Return the SHA-256 that is recorded of every file, by name; none where nothing was recorded yet.
+
+    Raises:
+        UserError: the record has other columns.
+    """
+    path = (folder or paths.RESULTS) / HASHES
+    return {row["file"]: row["sha256"] for row in stored(path, _HASHED)} if path.exists() else {}
 
 
 def write(folder: Path | None = None) -> list[Entry]:
-    """Record the entries and the hashes in `folder`, by default `data/results`, and return the entries."""
+    """Record the entries and the hashes in `folder`, by default `data/results`, and return the entries.
+
+    What was recorded is replaced without a question; `changes.record` asks.
+    """
     folder = folder or paths.RESULTS
     found = entries(folder)
     _store(folder / LEDGER, COLUMNS, map(as_row, found))
     own = [{"file": name, "sha256": digest} for name, digest in hashes(folder).items()]
-    _store(folder / HASHES, ("file", "sha256"), own)
+    _store(folder / HASHES, _HASHED, own)
     return found
 
 
@@ -89,35 +116,58 @@ def stored(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise UserError(f"there is no {path.name} in {path.parent}; record it with `istapp ledger --write`")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != columns:
-            raise UserError(
-                f"{path} has other columns than {','.join(columns)}; record it with `istapp ledger --write`"
-            )
-        return list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != columns:
+                raise UserError(
+                    f"{path} has other columns than {','.join(columns)}; record it with `istapp ledger --write`"
+                )
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    cut = next((line for line, row in enumerate(rows, 2) if None in row or None in row.values()), None)
+    if cut:
+        raise UserError(f"{path}, line {cut} has too few or too many columns: the file was cut off or edited")
+    return rows
 
 
 def faults(found: list[Entry], folder: Path | None = None) -> list[str]:
-    """Say what in `folder` no longer holds: results files against their hashes, stored entries against `found`.
+    """Say what in `folder` no longer holds.
+
+    Files are held against their hashes, rows against the weights that are shipped under their run's name, stored
+    entries against `found`.
 
     Raises:
         UserError: nothing is stored.
     """
     folder = folder or paths.RESULTS
-    return [*_changed_files(folder), *_changed_entries(found, folder)]
+    return [*_changed_files(folder), *_other_weights(folder), *_changed_entries(found, folder)]
 
 
 def _changed_files(folder: Path) -> list[str]:
-    recorded = {row["file"]: row["sha256"] for row in stored(folder / HASHES, ("file", "sha256"))}
+    known = {row["file"]: row["sha256"] for row in stored(folder / HASHES, _HASHED)}
     there, said = hashes(folder), []
-    for name in sorted(recorded.keys() | there.keys()):
+    for name in sorted(known.keys() | there.keys()):
         if name not in there:
             said.append(f"{name}: recorded, but missing")
-        elif name not in recorded:
+        elif name not in known:
             said.append(f"{name}: not recorded")
-        elif recorded[name] != there[name]:
+        elif known[name] != there[name]:
             said.append(f"{name}: changed since it was recorded")
+    return said
+
+
+def _other_weights(folder: Path) -> list[str]:
+    first: dict[tuple[str, str], Row] = {}
+    for row in results.load(folder):
+        if row["run"] and row["weights"]:
+            first.setdefault((row["run"], row["weights"]), row)
+    said = []
+    for (run, told), row in first.items():
+        path = paths.WEIGHTS / f"{run}.safetensors"
+        if path.is_file() and (own := short(weights.header(path).get("weights_hash", ""))) != told:
+            said.append(f"{row['file']}, line {row['line']}: made with the weights {told}, but {path.name} holds {own}")
     return said
 
 

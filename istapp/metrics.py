@@ -47,22 +47,31 @@ def _each(estimate: Tensor, reference: Tensor) -> Tensor:
 def psnr(estimate: Tensor, reference: Tensor) -> float:
     r"""Return the peak signal-to-noise ratio :math:`-10\log_{10}\mathrm{MSE}` in dB of images in [0, 1].
 
-    The estimate is clipped to [0, 1] but not rounded to 8 bits. Infinite for equal images. Derived in chapter 01.
+    The estimate is clipped to [0, 1] but not rounded to 8 bits. Infinite for equal images and for no others; NaN where
+    either image holds a number that is not finite. Derived in chapter 01.
 
     Raises:
         ValueError: the shapes differ or the images are empty.
     """
     if estimate.shape != reference.shape or not reference.numel():
         raise ValueError(f"PSNR needs two images of one shape, not {tuple(estimate.shape)}, {tuple(reference.shape)}")
+    if not finite(estimate, reference):  # clipping would turn infinity into white, and NaN compares with nothing
+        return math.nan
     error = (estimate.double().clamp(0, 1) - reference.double()).square().mean().item()
     return -10 * math.log10(error) if error > 0 else math.inf
+
+
+def finite(*tensors: Tensor) -> bool:
+    """Tell whether every number in tensors is one: neither NaN nor infinite."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def ssim(estimate: Tensor, reference: Tensor, window: int = 7) -> float:
     """Return the mean structural similarity (Wang et al. 2004) of two (..., H, W) images in [0, 1].
 
     Uniform window of 7 x 7, sample covariance, data range 1, borders where the window does not fit left out: the
-    definition of scikit-image's default. The estimate is clipped. NaN where an image is smaller than the window.
+    definition of scikit-image's default. The estimate is clipped. NaN where an image is smaller than the window, or
+    holds a number that is not finite.
 
     Raises:
         ValueError: the shapes differ.
@@ -70,7 +79,7 @@ def ssim(estimate: Tensor, reference: Tensor, window: int = 7) -> float:
     if estimate.shape != reference.shape:
         raise ValueError(f"SSIM needs two images of one shape, not {tuple(estimate.shape)}, {tuple(reference.shape)}")
     height, width = reference.shape[-2:]
-    if min(height, width) < window:
+    if min(height, width) < window or not finite(estimate, reference):
         return math.nan
     a = estimate.double().clamp(0, 1).reshape(-1, 1, height, width)
     b = reference.double().reshape(-1, 1, height, width)

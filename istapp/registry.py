@@ -39,6 +39,19 @@ def entries(name: str) -> tuple[Entry, ...]:
     return tuple(Entry(r["file"], int(r["height"]), int(r["width"]), int(r["channels"]), r["sha256"]) for r in rows)
 
 
+@cache
+def _hashes(name: str) -> dict[str, str]:
+    return {entry.file.rpartition(".")[0]: entry.sha256 for entry in entries(name)}
+
+
+def pixels(label: str, image: str) -> str:
+    """Return the hash that the pixels of a row's image must have, empty where what the row calls its set is none.
+
+    A part of a set is called ``Set11 (cameraman, house)``.
+    """
+    return _hashes(label.partition(" (")[0]).get(image, "")
+
+
 def unchanged(image: Image) -> Image:
     """The recipe of a set that is used as it was published."""
     return image

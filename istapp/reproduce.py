@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from istapp import benchmarks, datasets, experiments, methods, paths
+from istapp import benchmarks, datasets, experiments, methods, paths, weights
 from istapp.artefacts import ARTEFACTS, Evaluation, Plan, plan, weights_of
 from istapp.errors import UserError
-from istapp.evaluation import device, evaluate, read_rows
+from istapp.evaluation import device, evaluate
 from istapp.experiments import ALL, LAPTOP, Experiment, Places
+from istapp.identity import short
+from istapp.registry import pixels
+from istapp.rows import Row, read_rows
 
 #: How much faster a GPU is taken to be where nobody has measured it, and an H200 than two cores in training: 29 million
 #: pixels a second of the full network against 0.02 million.
@@ -36,17 +39,31 @@ class _TimeIsUp(Exception):
 
 
 def missing(evaluation: Evaluation, places: Places) -> Gaps:
-    """Return image and ratio of the rows that nobody has taken yet with these weights."""
+    """Return image and ratio of the rows that nobody has taken yet of these pixels and with these weights.
+
+    What a row does not tell of them is no reason to take it again, nor is other code: `--again` is for that.
+    """
     files = {places.rows_of(evaluation.file), paths.RESULTS / f"{evaluation.file}.csv"}
-    weights = f"{evaluation.run}.safetensors" if evaluation.run else ""
+    made_by = _made_by(evaluation.run, places)
     wanted = (evaluation.method, evaluation.label, str(evaluation.seed), evaluation.run)
     have = {
         (row["image"], row["ratio"]) for path in files if path.exists() for row in read_rows(path)
         if (row["method"], row["dataset"], row["seed"], row["run"]) == wanted
         and ("blockwise" in row["variant"].split("; ")) == evaluation.blockwise
-        and (not weights or row["provenance"].endswith(f" {weights}"))
+        and row["pixels"] in ("", short(pixels(row["dataset"], row["image"]))) and made_by(row)
     }  # fmt: skip
     return [(name, ratio) for name, ratio in evaluation.rows() if (name, f"{100 * ratio:g}") not in have]
+
+
+def _made_by(run: str, places: Places) -> Callable[[Row], bool]:
+    """Return what tells the rows that the weights of a run made, by their name and as far as known by their hash."""
+    if not run:
+        return lambda row: True
+    path = weights_of(run, places)
+    own = ("", short(weights.header(path)["weights_hash"])) if path.is_file() else None
+    return lambda row: (
+        row["provenance"].endswith(f" {run}.safetensors") and (own is None or row["weights"] in own)
+    )  # fmt: skip
 
 
 @cache
@@ -224,7 +241,7 @@ def reproduce(
         device_name: ``cpu`` or ``cuda``.
         minutes: stop cleanly after these; 0 only tells.
         out: a folder for state, weights and rows instead of the project's own places.
-        again: take the rows of other commits once more.
+        again: take the rows once more that other code, or nobody knows which, has made.
         say: called with a line of text.
         progress: called with a line of text after every image.
 

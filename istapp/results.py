@@ -5,6 +5,7 @@ with the paper's configuration are the ``paper`` edition; smaller networks, whic
 edition and never stand in for the paper's silently.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from istapp import paths, registry
-from istapp.evaluation import COLUMNS, read_rows
+from istapp.errors import UserError
 from istapp.experiments import ALL, LAPTOP
+from istapp.identity import short
+from istapp.rows import is_header, read_rows
 
 Row = dict[str, Any]
 
@@ -37,8 +40,8 @@ def files(folder: Path | None = None) -> list[Path]:
     """
     found = []
     for path in sorted((folder or paths.RESULTS).glob("*.csv")):
-        with path.open(encoding="utf-8") as file:
-            if file.readline().strip() == ",".join(COLUMNS) and not path.stem.startswith("tuning"):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if is_header(file.readline()) and not path.stem.startswith("tuning"):
                 found.append(path)
     return found
 
@@ -46,18 +49,39 @@ def files(folder: Path | None = None) -> list[Path]:
 def load(folder: Path | None = None) -> list[Row]:
     """Return every row in `folder`, by default `data/results`: ratio (percent), psnr (dB), ssim, seconds as numbers.
 
-    A row that a network's weights made outside a run gets the run of these weights.
+    A row that a network's weights made outside a run gets the run of these weights. `file` and `line` say where a row
+    stands, the header being line 1.
+
+    Raises:
+        UserError: a file is damaged, or holds a row that no table may take: see `faulty`.
     """
-    return [_numbers(row) for path in files(folder) for row in read_rows(path)]
+    rows = [_numbers(row) | {"file": path.name, "line": line}
+            for path in files(folder) for line, row in enumerate(read_rows(path), 2)]  # fmt: skip
+    for row in rows:
+        if fault := faulty(row):
+            raise UserError(f"{row['file']}, line {row['line']}: {fault}; delete that line and take the row again")
+    return rows
+
+
+def faulty(row: Row) -> str:
+    """Say why a row may enter no table: it is infinite, or of other pixels than the registered image that it names."""
+    if not math.isfinite(row["psnr"]):
+        return "its PSNR is infinite, and so would be every mean that it enters"
+    registered = registry.pixels(row["dataset"], row["image"])
+    if registered and row["pixels"] and row["pixels"] != short(registered):
+        return f"it was made of other pixels than those of {row['image']} in {row['dataset']}"
+    return ""
 
 
 def _numbers(row: dict[str, str]) -> Row:
     numeric = {key: float(row[key]) if row[key] else None for key in ("ratio", "psnr", "ssim", "seconds")}
-    return {**row, **numeric, "run": row["run"] or _run_of_weights(row)}
+    return {**row, **numeric, "run": run_of(row)}
 
 
-def _run_of_weights(row: dict[str, str]) -> str:
-    """Return whose weights a row without a run was made with, so that no small network passes for the paper's."""
+def run_of(row: dict[str, str]) -> str:
+    """Return the run of a row as text, else whose weights made it, so that no small network passes for the paper's."""
+    if row["run"]:
+        return row["run"]
     words = row["provenance"].replace(",", " ").split()
     runs = [word.removesuffix(".safetensors") for word in words if word.endswith(".safetensors")]
     percent = float(row["ratio"])
@@ -90,8 +114,23 @@ def is_whole(rows: Sequence[Row], dataset: str) -> bool:
 
 
 def mean(rows: Sequence[Row]) -> float | None:
-    """Return the mean PSNR in dB over rows, None for none."""
-    return fmean(row["psnr"] for row in rows) if rows else None
+    """Return the mean PSNR in dB over rows, None for none.
+
+    Raises:
+        UserError: it is not finite.
+    """
+    return _finite(fmean(row["psnr"] for row in rows), "a mean of rows") if rows else None
+
+
+def _finite(value: float, what: str) -> float:
+    """Return a number that is one.
+
+    Raises:
+        UserError: it is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        raise UserError(f"{what} is {value}: a row behind it has no PSNR that is a number")
+    return value
 
 
 @dataclass(frozen=True)
@@ -132,16 +171,16 @@ def cell(
     if run is None:
         runs = [name for name in runs if name == "" or (name in ALL and ALL[name].main)]
     runs = [name for name in runs if wanted in (None, edition(name))]
-    found = {name: _first_matrix(select(own, run=name)) for name in runs}
+    found = {name: first_matrix(select(own, run=name)) for name in runs}
     best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)
     if best is None:
         return None
     first = found[best]
-    return Cell(fmean(r["psnr"] for r in first), spread(own, best), best, edition(best), tuple(first),
-                is_whole(first, dataset))  # fmt: skip
+    value = _finite(fmean(r["psnr"] for r in first), f"the mean of {method} on {dataset} at {100 * ratio:g} %")
+    return Cell(value, spread(own, best), best, edition(best), tuple(first), is_whole(first, dataset))
 
 
-def _first_matrix(rows: list[Row]) -> list[Row]:
+def first_matrix(rows: list[Row]) -> list[Row]:
     """Return the rows of the sampling matrix of seed 0, or of the first one for a method tied to another."""
     seeds = {row["seed"] for row in rows}
     first = "0" if "0" in seeds else min(seeds, key=lambda seed: (len(seed), seed), default="0")
@@ -164,7 +203,7 @@ def spread(rows: Iterable[Row], run: str) -> float | None:
         if row["run"] == run or row["run"].startswith(f"{run}-seed"):
             groups.setdefault((row["run"], row["seed"]), []).append(row["psnr"])
     largest = max(map(len, groups.values()), default=0)
-    means = [fmean(values) for values in groups.values() if len(values) == largest]
+    means = [_finite(fmean(values), f"a mean of {run}") for values in groups.values() if len(values) == largest]
     return stdev(means) if len(means) > 1 else None
 
 
@@ -188,23 +227,29 @@ def difference(ours: Iterable[Row], theirs: Iterable[Row], draws: int = 10_000) 
 
     Raises:
         ValueError: they share no image.
+        UserError: a difference is not finite.
     """
     a, b = by_image(ours), by_image(theirs)
     shared = sorted(a.keys() & b.keys())
     if not shared:
         raise ValueError("the two sets of rows share no image")
-    d = np.array([a[name] - b[name] for name in shared])
+    d = np.array([_finite(a[name] - b[name], f"the difference on {name}") for name in shared])
     chosen = np.random.default_rng(0).integers(len(d), size=(draws, len(d)))
     low, high = np.quantile(d[chosen].mean(1), [0.025, 0.975])
     return Difference(float(d.mean()), float(low), float(high), len(d))
 
 
 def verdict(published: float | None, ours: float | None, spread: float | None = None) -> str:
-    """Judge a published number by ours: within 0.1 dB or two standard deviations it is reproduced, above exceeded."""
+    """Judge a published number by ours: within 0.1 dB or two standard deviations it is reproduced, above exceeded.
+
+    Raises:
+        UserError: ours or its spread is not finite.
+    """
     if published is None:
         return NOT_MEASURABLE
     if ours is None:
         return NOT_RUN
+    _finite(ours + (spread or 0), "what is to be judged")
     if abs(ours - published) <= tolerance(spread) + 1e-9:
         return REPRODUCED
     return EXCEEDED if ours > published else NOT_REPRODUCED

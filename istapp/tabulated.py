@@ -36,6 +36,10 @@ def unmeasurable(method: str, dataset: str, rows: Rows, ratio: float) -> str:
     return NO_PROTOCOL.format(dataset) + (f"; 256 x 256 crops: {crops.value:.2f} dB, another number" if crops else "")
 
 
+def _witness(theirs: Measured | None) -> tuple[tuple[str, Measured], ...]:
+    return (("released weights", theirs),) if theirs else ()
+
+
 def _cells(rows: Rows, table: int, method: str, label: str, dataset: str, numbers: paper.Numbers,
            average: float | None) -> list[Entry]:  # fmt: skip
     """The cells of one method on one set, their average, and whether the printed average is that of the cells."""
@@ -48,13 +52,13 @@ def _cells(rows: Rows, table: int, method: str, label: str, dataset: str, number
         if number is not None:
             id_ = f"table{table}/{dataset}/{100 * ratio:g}/{method}"
             where, beside = f"Table {table}, {dataset} {100 * ratio:g} %", theirs and theirs.value
-            entry = Entry(id_, where, label, "dB", number, released=beside)
+            entry = Entry(id_, where, label, "dB", number, released=beside, sources=_witness(theirs))
             reason = unmeasurable(method, dataset, rows, ratio)
             found.append(judged(entry, ours, laptop, command(method, dataset, ratio), reason))
     if average is not None:
         ours, laptop, theirs = (mean([part[n] for part in parts]) for n in range(3))
         id_, where = f"table{table}/{dataset}/average/{method}", f"Table {table}, {dataset} Avg."
-        entry = Entry(id_, where, label, "dB", average, released=theirs and theirs.value)
+        entry = Entry(id_, where, label, "dB", average, released=theirs and theirs.value, sources=_witness(theirs))
         hint = next((e.note for e in found if e.verdict == NOT_RUN), "")
         reason = unmeasurable(method, dataset, {}, ratios[0])
         found.append(judged(entry, ours, laptop, hint, reason))
@@ -145,7 +149,8 @@ def _ablation_row(rows: Rows, row: paper.Ablation) -> list[Entry]:
         percent = f"{100 * ratio:g}"
         theirs = released(rows, "ista-net-pp", "Set11", ratio) if row.setting == "e" else None
         id_, where = f"table4/{row.setting}/{percent}", f"Table 4, Set11 {percent} %"
-        entry = Entry(id_, where, f"({row.setting})", "dB", value or 0, released=theirs and theirs.value)
+        entry = Entry(id_, where, f"({row.setting})", "dB", value or 0, released=theirs and theirs.value,
+                      sources=_witness(theirs))  # fmt: skip
         ours, laptop = (ablation(rows, row.setting, ratio, edition) for edition in ("paper", "laptop"))
         then = ", then evaluate it block by block" if row.setting == "a" else ""
         found.append(judged(entry, ours, laptop, command("ista-net-pp", "Set11", ratio, run) + then))

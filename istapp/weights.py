@@ -18,6 +18,7 @@ from torch import Tensor
 
 from istapp.errors import UserError, reason
 from istapp.paths import write_atomically
+from istapp.provenance import tensors_hash
 
 #: How the names of checkpoints end that trainers of PyTorch save, the official ones among them.
 CHECKPOINTS = (".pkl", ".pth", ".pt", ".ckpt", ".bin")
@@ -31,8 +32,10 @@ def save(path: str | Path, tensors: dict[str, Tensor], header: dict[str, Any]) -
     """Write named tensors and their header to a ``.safetensors`` file, beside and then renamed.
 
     Raises:
+        UserError: a number in them is not finite; nothing is written.
         OSError: the file cannot be written; what was there is untouched.
     """
+    _finite(tensors, Path(path))
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"istapp": json.dumps(header, sort_keys=True)}
     try:
@@ -63,9 +66,12 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return header and tensors (float32; float16 files are widened) of a weights file.
 
     Raises:
-        UserError: no such file, not a safetensors file, truncated, not finite, or not written by this project.
+        UserError: no such file, not a safetensors file, truncated, not finite, not written by this project, or changed
+            since its header was written.
     """
     header, tensors, _ = _open(Path(path), read_tensors=True)
+    if header.get("weights_hash") not in (None, tensors_hash(tensors)):
+        raise UserError(f"{path} was changed after it was written: its tensors are not those that its header names")
     return header, tensors
 
 

@@ -54,3 +54,17 @@ def test_a_file_that_is_no_list_of_claims_is_refused(tmp_path):
     (tmp_path / "claims.csv").write_text("id,page\n")
     with pytest.raises(UserError, match="other columns"):
         claims.load(tmp_path / "claims.csv")
+
+
+@pytest.mark.parametrize("numbers", ["nan,0", "inf,0", "1,nan", "1,inf", "1,-1", "1,", "one,0", "1"])
+def test_a_claim_that_nothing_can_fail_is_refused(numbers, tmp_path):
+    file = tmp_path / "claims.csv"
+    file.write_text(f"{','.join(claims.COLUMNS)}\na,page,sentence,1,{numbers}\n")
+    with pytest.raises(UserError, match="claims.csv, line 2: expected and tolerance are finite"):
+        claims.load(file)
+
+
+def test_what_is_not_finite_holds_nowhere():
+    claim = CLAIMS[0]
+    assert "no longer holds" in claims.fault(replace(claim, expression="math.nan"))
+    assert "no longer holds" in claims.fault(replace(claim, expression="math.inf"))

@@ -22,6 +22,7 @@ COMMANDS = [
     "reproduce",
     "benchmark",
     "ledger",
+    "trace",
 ]
 
 

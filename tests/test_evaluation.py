@@ -53,13 +53,13 @@ def test_rows_are_written_image_by_image_and_not_computed_twice(tmp_path: Path) 
         assert next(csv.reader(file)) == list(COLUMNS)
 
 
-def test_rows_of_another_commit_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_another_commit_with_the_same_code_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "rows.csv"
-    for commit in ("old", "old", "new"):
+    for commit in ("old", "new-dirty"):
         monkeypatch.setattr("istapp.evaluation.commit", lambda commit=commit: commit)
         Counting.calls = 0
         evaluate(Counting(), crops(), [0.1], out=out)
-    assert Counting.calls == 2 and [row["provenance"] for row in read_rows(out)] == ["new", "new"]
+    assert Counting.calls == 0 and [row["provenance"] for row in read_rows(out)] == ["old", "old"]
 
 
 def test_blockwise_and_seed_are_rows_of_their_own(tmp_path: Path) -> None:

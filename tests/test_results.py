@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from istapp import results
+from istapp.errors import UserError
 from istapp.evaluation import COLUMNS
 from istapp.experiments import ALL, LAPTOP
 from istapp.registry import entries
@@ -23,7 +24,8 @@ DB = st.floats(10, 50)
 def row(image: str = "boats", psnr: float = 30, **other: object) -> dict:
     """One row as `load` returns it."""
     plain = {"method": "ista-net-pp", "dataset": "Set11", "ratio": 10.0, "seed": "0", "run": "ista-net-pp-main"}
-    return plain | {"variant": "", "image": image, "psnr": psnr, "ssim": None, "seconds": 1.0, "provenance": ""} | other
+    return plain | {"variant": "", "image": image, "psnr": psnr, "ssim": None, "seconds": 1.0, "provenance": "",
+                    "pixels": "", "weights": "", "code": ""} | other  # fmt: skip
 
 
 def whole(psnr: float = 30, **other: object) -> list[dict]:
@@ -63,7 +65,7 @@ def test_rows_made_outside_a_run_belong_to_their_weights(tmp_path):
 
 def test_shipped_rows_are_read():
     rows = results.load()
-    assert rows and all(set(r) == set(COLUMNS) and math.isfinite(r["psnr"]) for r in rows)
+    assert rows and all(set(r) == {*COLUMNS, "file", "line"} and math.isfinite(r["psnr"]) for r in rows)
     assert {r["dataset"] for r in rows}.isdisjoint({"Train400 validation"})
 
 
@@ -162,3 +164,33 @@ def test_verdict_at_its_boundaries():
     assert results.verdict(28.34, 28.4401) == EXCEEDED and results.verdict(28.34, 28.2399) == NOT_REPRODUCED
     assert results.verdict(28.34, 28.74, 0.2) == REPRODUCED and results.verdict(28.34, 28.75, 0.2) == EXCEEDED
     assert results.verdict(None, 30) == NOT_MEASURABLE and results.verdict(30, None) == NOT_RUN
+
+
+def test_a_row_that_no_table_may_take_is_named(tmp_path):
+    store(tmp_path / "a.csv", [row("house", ratio="10", ssim=""), row(psnr="inf", ratio="10", ssim="")])
+    with pytest.raises(UserError, match="a.csv, line 3: its PSNR is infinite"):
+        results.load(tmp_path)
+    (boats,) = (entry for entry in entries("Set11") if entry.file.startswith("boats"))
+    store(tmp_path / "a.csv", [row(ratio="10", ssim="", pixels=boats.sha256[:16])])
+    assert len(results.load(tmp_path)) == 1
+    for dataset in ("Set11", "Set11 (boats, house)"):
+        store(tmp_path / "a.csv", [row(dataset=dataset, ratio="10", ssim="", pixels="0123456789abcdef")])
+        with pytest.raises(UserError, match="a.csv, line 2: it was made of other pixels than those of boats in Set11"):
+            results.load(tmp_path)
+    store(tmp_path / "a.csv", [row(dataset="val", ratio="10", ssim="", pixels="0123456789abcdef")])
+    assert len(results.load(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_nothing_is_concluded_from_what_is_not_finite(bad):
+    rows = [row("house", 30), row("boats", bad), row("house", 30, seed="1"), row("boats", 31, seed="1")]
+    for conclude in (
+        lambda: results.mean(rows),
+        lambda: results.cell(rows, "ista-net-pp", "Set11", 0.1),
+        lambda: results.spread(rows, "ista-net-pp-main"),
+        lambda: results.difference(rows[:2], rows[2:]),
+        lambda: results.verdict(30.0, bad),
+        lambda: results.verdict(30.0, 30.0, bad),
+    ):
+        with pytest.raises(UserError):
+            conclude()

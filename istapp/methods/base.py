@@ -107,6 +107,10 @@ class Method:
         """Move what it holds to a device; most methods hold nothing and follow their input."""
         return self
 
+    def tensors(self, ratio: float) -> dict[str, Tensor]:
+        """Return by name the tensors that it computes with at `ratio`: what it was given, such as weights."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
     def check_ratio(self, ratio: float) -> None:
         """Raise UserError unless `ratio` is one that the method serves."""
         if self.ratios is not None and not any(abs(ratio - served) < 1e-6 for served in self.ratios):
@@ -133,6 +137,10 @@ class Network(nn.Module, Method):
     def parameter_count(self) -> int:  # type: ignore[override]
         """Trainable numbers in the network."""
         return sum(p.numel() for p in self.parameters())
+
+    def tensors(self, ratio: float) -> dict[str, Tensor]:
+        """Return the weights, and matrices of its own where it has some."""
+        return self.state_dict() | super().tensors(ratio)
 
     def operator(
         self, ratios: Sequence[float], seed: int = 0, batch: int = 1, device: str | torch.device = "cpu"
@@ -247,6 +255,10 @@ class Blockwise(Method):
         """Return the wrapped method's operator."""
         return self.method.sampling(ratio, seed)
 
+    def tensors(self, ratio: float) -> dict[str, Tensor]:
+        """Return the wrapped method's tensors."""
+        return self.method.tensors(ratio)
+
     def to(self, device: str | torch.device) -> "Blockwise":
         """Move the wrapped method to a device."""
         self.method.to(device)
@@ -282,6 +294,10 @@ class PerRatio(Method):
     def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
         """Reconstruct with the network trained for the operator's ratio."""
         return self._network(sampling.ratio)(y, sampling)
+
+    def tensors(self, ratio: float) -> dict[str, Tensor]:
+        """Return the tensors of the network trained for `ratio`."""
+        return self._network(ratio).tensors(ratio)
 
     def _network(self, ratio: float) -> Method:
         self.check_ratio(ratio)
