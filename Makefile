@@ -9,6 +9,12 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 PROFILE ?= laptop
+# What was given is handed on as it is, in the environment: neither make nor a shell reads it as a piece of program.
+override PYTHON := $(value PYTHON)
+override TORCH_INDEX := $(value TORCH_INDEX)
+override PROFILE := $(value PROFILE)
+override URL := $(value URL)
+export PYTHON TORCH_INDEX PROFILE URL
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -25,40 +31,40 @@ help:
 	@echo "make test       run the tests"
 	@echo "make verify     run the slow parity tests (wants ISTAPP_OFFICIAL and ISTAPP_DATA)"
 	@echo "make lab        open the chapters in JupyterLab"
-	@echo "make publish    execute nothing; refuse stale chapters; ready build/html for a web host"
+	@echo "make publish    execute nothing; refuse what is stale or edited; ready build/html for a web host"
 	@echo "make address URL=https://github.com/OWNER/NAME    write the repository's address everywhere"
 	@echo "make clean      remove what was built (the environment stays)"
 
 $(READY): requirements.txt constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.x")'
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.x")'
 	@echo "creating the environment .venv (once; minutes when the packages must be fetched) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || "$$PYTHON" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@test -z "$(TORCH_INDEX)" || $(UV) install --no-deps -c constraints.txt --index-url "$(TORCH_INDEX)" torch
+	@test -z "$$TORCH_INDEX" || $(UV) install --no-deps -c constraints.txt --index-url="$$TORCH_INDEX" torch
 	@$(UV) install -r requirements.txt -c constraints.txt
 	@$(UV) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 book: $(READY)
-	@$(BIN)/python book/build.py book --profile $(PROFILE)
+	@exec $(BIN)/python book/build.py book --profile="$$PROFILE"
 
 publish: $(READY)
-	@$(BIN)/python book/build.py publish
+	@exec $(BIN)/python book/build.py publish
 
 address: $(READY)
-	@$(BIN)/python book/build.py address "$(URL)"
+	@$(BIN)/python book/build.py address -- "$$URL"
 
 test: $(READY)
 	@mkdir -p build
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --junitxml=build/tests.xml \
-		&& echo "make test: passed; the report is $(CURDIR)/build/tests.xml" \
-		|| { echo "make test: FAILED; the report is $(CURDIR)/build/tests.xml"; exit 1; }
+		&& echo "make test: passed; the report is $$PWD/build/tests.xml" \
+		|| { echo "make test: FAILED; the report is $$PWD/build/tests.xml"; exit 1; }
 
 verify: $(READY)
 	@mkdir -p build
 	@$(BIN)/python -m pytest -m verify -v --junitxml=build/verify.xml \
-		&& echo "make verify: passed; the report is $(CURDIR)/build/verify.xml" \
-		|| { echo "make verify: FAILED; the report is $(CURDIR)/build/verify.xml"; exit 1; }
+		&& echo "make verify: passed; the report is $$PWD/build/verify.xml" \
+		|| { echo "make verify: FAILED; the report is $$PWD/build/verify.xml"; exit 1; }
 
 lab: $(READY)
 	@$(BIN)/jupyter lab notebooks

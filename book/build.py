@@ -1,24 +1,51 @@
 """The build's command line, as the Makefile calls it.
 
 book [--profile smoke]    execute what changed, write and check the pages
-publish                   execute nothing, refuse anything stale, ready the pages for a web host
+publish                   execute nothing, refuse anything stale or edited, ready the pages for a web host
 address URL               write the repository's address wherever it belongs
 """
 
 import argparse
+import fcntl
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from pipeline import BuildError, pages
+from pipeline import BuildError, keys, notebooks, pages
 from pipeline.address import write_address
-from pipeline.execute import chapters, execute_changed, stale
+from pipeline.execute import execute_changed, recorded, stale
+from pipeline.processes import contain
+
+PUBLISHED = {"profile": "laptop"}  # the parameters of every published chapter
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Build while no other build does so in this checkout; the system frees the lock however a build ends.
+
+    Raises:
+        BuildError: another one is at work.
+    """
+    pages.BUILD.mkdir(exist_ok=True)
+    with (pages.BUILD / "lock").open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise BuildError(f"another build is at work here, process {lock.read()}; wait for it") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def book(profile: str) -> str:
     """Execute and write; returns the last line to print."""
     start = time.perf_counter()
     execute_changed({"profile": profile})
-    pages.write()
+    pages.write(strict=False)
     return f"make book: done in {time.perf_counter() - start:.0f} s; open {pages.HTML / 'index.html'}"
 
 
@@ -26,13 +53,18 @@ def publish() -> str:
     """Write the pages from what was executed; returns the last line to print.
 
     Raises:
-        BuildError: an executed chapter is older than its code, the module or the data that it read.
+        BuildError: an executed chapter is older than its code, the module, the libraries or the data that it read, is
+            of another profile than the published, or was edited; or a page was edited, or has a fault.
     """
-    reasons = {notebook.name: why for notebook in chapters() if (why := stale(notebook))}
-    if reasons:
-        old = [f"{name} is stale: {', '.join(why[:3])}" for name, why in reasons.items()]
-        raise BuildError("\n".join([*old, "nothing is published; `make book` executes what changed"]))
-    pages.write()
+    notebooks.check()
+    found = []
+    for notebook in notebooks.chapters():
+        if why := stale(notebook, PUBLISHED) or keys.unpinned(recorded(notebook)["key"]):
+            found.append(f"{notebooks.name(notebook)} is stale: {', '.join(why[:3])}")
+    if found := found or pages.edited():
+        raise BuildError("\n".join([*found, "nothing is published; `make book` makes anew what is wrong"]))
+    pages.write(strict=True)
+    pages.verify()
     (pages.HTML / ".nojekyll").touch()  # GitHub Pages would drop folders that begin with an underscore
     return f"make publish: every key holds; {pages.HTML} is ready for a web host"
 
@@ -46,18 +78,15 @@ def main() -> int:
     commands.add_parser("address").add_argument("url")
     given = parser.parse_args()
     try:
-        if given.command == "book":
-            last = book(given.profile)
-        elif given.command == "publish":
-            last = publish()
-        else:
+        if given.command == "address":
             last = write_address(given.url)
+        else:
+            contain(given.command)
+            with alone():
+                last = book(given.profile) if given.command == "book" else publish()
     except BuildError as error:
         print(f"{error}\nmake {given.command}: FAILED", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"make {given.command}: stopped; finished chapters are kept", file=sys.stderr)
-        return 130
     print(last)
     return 0
 

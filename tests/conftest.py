@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from books import build, write_book
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any test imports torch: threads of two workers spin
@@ -46,3 +47,24 @@ def data_dir() -> Path:
 def checkout(tmp_path: Path) -> Path:
     """A copy of the project's sources to be edited at will."""
     return copy_sources(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small book after its first build, beside an unfinished notebook and a foreign kernel that is called python3."""
+    folder = tmp_path_factory.mktemp("build")
+    book = write_book(folder / "trial")
+    (book / "notebooks" / "Untitled.ipynb").write_text("")
+    foreign = folder / "jupyter" / "kernels" / "python3"
+    foreign.mkdir(parents=True)
+    (foreign / "kernel.json").write_text('{"argv": ["/bin/false"], "display_name": "Foreign", "language": "python"}')
+    done = build(book, "book", JUPYTER_PATH=str(folder / "jupyter"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("make book: done in")
+    return book
+
+
+@pytest.fixture
+def book(built: Path, tmp_path: Path) -> Path:
+    """A copy of the built book to be edited."""
+    return Path(shutil.copytree(built, tmp_path / "trial"))

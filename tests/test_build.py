@@ -1,77 +1,16 @@
-"""The build on a book of one small chapter: what it shows, what makes a chapter stale, and what stops it."""
+"""The build on a book of two small chapters: what it shows, what makes a chapter stale, and what stops it."""
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from books import CHAPTER, COVER, ROOT, WORDS, build, write_chapter
+from pipeline import keys
 
 pytestmark = pytest.mark.xdist_group("build")  # one worker builds the book for all tests of this file
-
-ROOT = Path(__file__).resolve().parents[1]
-CHAPTER = [
-    ("markdown", "# A trial\n\nOld words.\n\n**Minutes to run:** about one\n\n$$x = \\Phi y \\tag{1.1}$$", {}),
-    ("code", 'profile = "laptop"', {"tags": ["parameters"]}),
-    ("code", "import matplotlib.pyplot as plt\nfrom istapp.book import glue\nfrom istapp.words import ANSWER", {}),
-    ("code", "glue('answer', ANSWER)\nprint(profile, open('../data/words.txt').read())", {}),
-    ("code", "figure = plt.imshow([[0, 1]])", {
-        "mystnb": {"figure": {"caption": "Two pixels.", "name": "fig-01"}, "image": {"alt": "a dark and a light one"}},
-    }),
-]  # fmt: skip
-COVER = "# Cover\n\n[The trial](../notebooks/01_trial.ipynb): {glue:text}`../notebooks/01_trial.ipynb::answer:.1f`.\n"
-TOC = "format: jb-book\nroot: book/trial_cover\nchapters:\n  - file: notebooks/01_trial\n"
-
-
-def write_chapter(book: Path, cells: list[tuple[str, str, dict]]) -> None:
-    """Write the chapter's notebook."""
-    written = [
-        {"cell_type": kind, "id": f"c{n}", "metadata": metadata, "source": source}
-        | ({"outputs": [], "execution_count": None} if kind == "code" else {})
-        for n, (kind, source, metadata) in enumerate(cells)
-    ]
-    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    notebook = {"cells": written, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    (book / "notebooks" / "01_trial.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-
-
-def build(book: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the build's command line of the copy."""
-    command = [sys.executable, "book/build.py", *arguments]
-    clean = {name: value for name, value in os.environ.items() if name != "ISTAPP_DATA"}
-    return subprocess.run(command, cwd=book, capture_output=True, text=True, env=clean)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    """The small book after its first build."""
-    book = tmp_path_factory.mktemp("build") / "trial"
-    shutil.copytree(ROOT / "book", book / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_config.yml", "CITATION.cff", "README.md"):
-        shutil.copy(ROOT / name, book)
-    for folder in ("istapp", "notebooks", "data"):
-        (book / folder).mkdir()
-    shutil.copy(ROOT / "istapp" / "book.py", book / "istapp")
-    (book / "istapp" / "words.py").write_text("ANSWER = 41.96\n")
-    (book / "data" / "words.txt").write_text("forty-two")
-    (book / "data" / "unread.txt").write_text("nobody reads this")
-    (book / "book" / "trial_cover.md").write_text(COVER)
-    (book / "_toc.yml").write_text(TOC)
-    write_chapter(book, CHAPTER)
-    done = build(book, "book")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("make book: done in")
-    return book
-
-
-@pytest.fixture
-def book(built: Path, tmp_path: Path) -> Path:
-    """A copy of the built book to be edited."""
-    return Path(shutil.copytree(built, tmp_path / "trial"))
-
 
 def test_page_shows_outputs_minutes_and_local_mathematics(built):
     page = (built / "build" / "html" / "notebooks" / "01_trial.html").read_text(encoding="utf-8")
@@ -88,14 +27,23 @@ def test_key_holds_what_was_read_and_no_more(built):
     key = record["key"]
     assert record["processor_seconds"] > 0
     assert list(key["data"]) == ["data/words.txt"]
+    assert {"python", "matplotlib", "numpy"} <= key["libraries"].keys() and "istapp" not in key["libraries"]
     assert list(key["modules"]) == ["istapp/book.py", "istapp/words.py"]
     assert key["parameters"] == {"profile": "laptop"} and len(key["cells"]) == 4
+
+
+def test_what_lies_beside_the_chapters_is_part_of_the_book(built):
+    html = built / "build" / "html" / "notebooks"
+    assert "A page beside the chapters" in (html / "aside.html").read_text(encoding="utf-8")
+    page = (html / "more" / "02_source.html").read_text(encoding="utf-8")
+    assert 'alt="a single dot"' in page and sys.executable in page  # by this very Python, not by a foreign kernel
+    assert not (html / "Untitled.html").exists()
 
 
 def test_nothing_changed_nothing_done(book):
     before = (book / "build" / "html" / "index.html").stat().st_mtime_ns
     done = build(book, "book")
-    assert "1 of 1 chapters are up to date" in done.stdout and "the pages are up to date" in done.stdout
+    assert "2 of 2 chapters are up to date" in done.stdout and "the pages are up to date" in done.stdout
     assert (book / "build" / "html" / "index.html").stat().st_mtime_ns == before
     assert build(book, "publish").returncode == 0 and (book / "build" / "html" / ".nojekyll").exists()
 
@@ -120,6 +68,32 @@ def test_publish_refuses_a_stale_key_by_name(book, what):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[0] == f"01_trial.ipynb is stale: {what} changed"
     assert not (book / "build" / "html" / ".nojekyll").exists()
+
+
+def test_comments_and_docstrings_make_only_a_chapter_stale_that_shows_them(book):
+    (book / "istapp" / "words.py").write_text(WORDS.replace("Words.", "Other words.").replace("nearly", "about"))
+    stale = "more/02_source.ipynb is stale: data file istapp/words.py changed"
+    assert build(book, "publish").stderr.splitlines()[0] == stale
+
+
+def test_of_a_module_the_code_counts_and_where_they_are_asked_for_docstrings():
+    plain = 'def f(a):\n    """Say."""\n    return a\n'
+    other = plain.replace("Say", "Tell")
+    assert keys.code_digest(plain, False) == keys.code_digest(f"# a comment\n\n{other}", False)
+    assert keys.code_digest(plain, True) != keys.code_digest(other, True)
+    assert keys.code_digest(plain, False) != keys.code_digest(plain.replace("return a", 'return "a"'), False)
+
+
+@pytest.mark.parametrize("cell", ["help(words)", "print(words.__doc__)", "print(inspect.getdoc(words))"])
+def test_a_cell_that_asks_for_docstrings_makes_them_count(book, monkeypatch, cell):
+    monkeypatch.setattr(keys, "ROOT", book)
+    monkeypatch.setattr("pipeline.notebooks.FOLDER", book / "notebooks")
+    write_chapter(book, [*CHAPTER, ("code", cell, {})])
+    chapter = book / "notebooks" / "01_trial.ipynb"
+    before = keys.key(chapter, {}, set(), set())["modules"]
+    (book / "istapp" / "words.py").write_text(WORDS.replace("Words.", "Other words."))
+    after = keys.key(chapter, {}, set(), set())["modules"]
+    assert [name for name in before if before[name] != after[name]] == ["istapp/words.py"]
 
 
 def test_unread_data_does_not_make_a_chapter_stale(book):

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from pipeline.check import claim_faults, faults, ledger_faults
+from pipeline import check
+from pipeline.check import claim_faults, ledger_faults
 
 CLEAN = {
     "index.html": """<html><head><link rel="canonical" href="https://example.org/">
@@ -40,6 +41,12 @@ PLANTED = [
     ("index.html", "_static/math.js", "_static/maths.js", "link to nowhere: _static/maths.js"),
     ("chapters/two.html", "../_static/cat.png", "../_static/dog.png", "link to nowhere: ../_static/dog.png"),
 ]  # fmt: skip
+
+
+def faults(folder: Path) -> list[str]:
+    """All faults of the pages in a folder."""
+    pages = check.parse(folder)
+    return check.faults(folder, pages) + check.alt_faults(folder, pages)
 
 
 @pytest.fixture

@@ -42,8 +42,11 @@ def test_the_guard_notices_other_packages(tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """The wheel of a copy of the sources, unpacked."""
+    """The wheel of a copy of the sources, unpacked; an earlier one has left results that were deleted since."""
     checkout = copy_sources(tmp_path_factory.mktemp("wheel") / "checkout")
+    left = checkout / "build" / "lib" / "istapp" / "data" / "results" / "deleted.csv"
+    left.parent.mkdir(parents=True)
+    left.write_text("method,psnr\n")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
     subprocess.run([*command, checkout / "dist", checkout], check=True)
     (built,) = (checkout / "dist").glob("*.whl")
@@ -56,6 +59,10 @@ def test_wheel_holds_every_module_and_all_data(wheel):
     data = [path.relative_to(ROOT) for path in (ROOT / "data").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     expected = sources + [Path("istapp") / path for path in data]
     assert not [str(path) for path in expected if not (wheel / path).exists()]
+
+
+def test_wheel_holds_no_deleted_results(wheel):
+    assert not (wheel / "istapp" / "data" / "results" / "deleted.csv").exists()
 
 
 def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, copy_sources
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pipeline.execute import chapters
+from pipeline.notebooks import chapters
 
 URL = "https://github.com/someone/a-book"
 pytestmark = pytest.mark.xdist_group("colab")

@@ -10,7 +10,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from pipeline.execute import chapters, run
+from pipeline.execute import run
+from pipeline.notebooks import chapters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = chapters()
@@ -52,7 +53,8 @@ def test_there_are_chapters():
 
 def test_table_of_contents_names_every_page_and_no_other():
     named = set(re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8")))
-    pages = [*NOTEBOOKS, *(ROOT / "book").glob("*.md")]
+    notebooks = [path for path in (ROOT / "notebooks").glob("*.ipynb") if not path.name.startswith("Untitled")]
+    pages = [*notebooks, *(ROOT / "book").glob("*.md")]
     assert named == {path.relative_to(ROOT).with_suffix("").as_posix() for path in pages}
 
 
@@ -126,6 +128,12 @@ def test_figures_have_captions_and_alt_texts(path):
     for figure in (cell["metadata"]["mystnb"] for cell in cells(path, "code") if "mystnb" in cell["metadata"]):
         assert figure["figure"]["name"].startswith("fig-") and len(figure["figure"]["caption"].split()) >= 5
         assert len(figure["image"]["alt"].split()) >= 5 and figure["image"]["alt"] != figure["figure"]["caption"]
+
+
+@named(NOTEBOOKS)
+def test_a_file_can_be_written_below_a_folder_with_a_space(path):
+    targets = re.findall(r"^%%writefile (.+)", "\n".join(cell["source"] for cell in cells(path, "code")), re.M)
+    assert all(re.fullmatch(r'"[^"]+"', target) for target in targets), targets
 
 
 def test_figure_names_are_unique():

@@ -1,8 +1,9 @@
 """Note what a chapter reads: the build puts this folder on the PYTHONPATH of every kernel (see pipeline/execute.py).
 
-Python imports `sitecustomize` at its start. An audit hook then appends each file opened for reading and each folder
-listed below one of the folders ISTAPP_READS_UNDER to the file ISTAPP_READS, one path a line; programs that the chapter
-starts do the same. What native code opens is unseen; istapp.weights announces the files that safetensors opens.
+Python imports `sitecustomize` at its start. An audit hook then appends to the file ISTAPP_READS, one a line, each file
+opened for reading and each folder listed below one of the folders ISTAPP_READS_UNDER, and "import NAME" for each
+top-level module imported; programs that the chapter starts do the same. Import itself opens files of modules, which is
+not reading them. What native code opens is unseen; istapp.weights announces the files that safetensors opens.
 """
 
 import os
@@ -13,8 +14,18 @@ RECORD = os.open(os.environ["ISTAPP_READS"], os.O_WRONLY | os.O_APPEND | os.O_CR
 noted = set()
 
 
+def write(line: str) -> None:
+    """Append a line to the record, once."""
+    if line not in noted:
+        noted.add(line)
+        os.write(RECORD, f"{line}\n".encode())
+
+
 def note(event: str, arguments: tuple) -> None:
-    """Append the path to the record when `event` reads below a root."""
+    """Record what `event` imports, or reads below a root."""
+    if event == "import":
+        write(f"import {arguments[0].partition('.')[0]}")
+        return
     if event == "open":
         path, _, flags = arguments
         if flags & (os.O_WRONLY | os.O_RDWR):
@@ -25,9 +36,9 @@ def note(event: str, arguments: tuple) -> None:
         return
     if isinstance(path, (str, os.PathLike)):
         path = os.path.realpath(path)
-        if path not in noted and os.path.join(path, "").startswith(ROOTS):
-            noted.add(path)
-            os.write(RECORD, f"{path}\n".encode())
+        imported = path.endswith((".py", ".pyc")) and "importlib" in sys._getframe(1).f_code.co_filename
+        if os.path.join(path, "").startswith(ROOTS) and not imported:
+            write(path)
 
 
 sys.addaudithook(note)

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from pipeline import ROOT, BuildError
-from pipeline.execute import chapters
+from pipeline.notebooks import chapters, read
 
 FORM = r"https://github\.com/[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+"
 COLAB = "https://colab.research.google.com"
@@ -34,7 +34,7 @@ def write_setup_cells() -> None:
     """Copy the setup cell into every chapter."""
     lines = SETUP.read_text(encoding="utf-8").rstrip("\n").splitlines(keepends=True)
     for notebook in chapters():
-        page = json.loads(notebook.read_text(encoding="utf-8"))
+        page = read(notebook)
         for cell in page["cells"]:
             if "setup" in cell["metadata"].get("tags", []):
                 cell["source"] = lines
@@ -44,10 +44,11 @@ def write_setup_cells() -> None:
 def badges(url: str) -> str:
     """The README's line of badges."""
     name = url.removeprefix("https://github.com/")
-    first = f"{COLAB}/github/{name}/blob/main/notebooks/{chapters()[0].name}"
+    first = next(notebook for notebook in chapters() if notebook.name[:2].isdigit())
+    opened = f"{COLAB}/github/{name}/blob/main/{first.relative_to(ROOT).as_posix()}"
     return (
         f"[![book]({url}/actions/workflows/book.yml/badge.svg)]({url}/actions/workflows/book.yml) "
-        f"[![open the first chapter in Colab]({COLAB}/assets/colab-badge.svg)]({first})"
+        f"[![open the first chapter in Colab]({COLAB}/assets/colab-badge.svg)]({opened})"
     )
 
 

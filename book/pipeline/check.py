@@ -84,21 +84,32 @@ def link_faults(path: Path, page: Page, pages: dict[Path, Page]) -> Iterator[str
             yield f"no such anchor: {link}"
 
 
-def faults(folder: Path) -> list[str]:
-    """Every fault of the HTML below `folder`, as "page: what is wrong"."""
+def parse(folder: Path) -> dict[Path, Page]:
+    """The HTML pages below `folder`; what Sphinx keeps in _static are templates, not pages."""
+    written = [path for path in sorted(folder.resolve().rglob("*.html")) if "_static" not in path.parts]
+    return {path: Page(path.read_text(encoding="utf-8", errors="replace")) for path in written}
+
+
+def faults(folder: Path, pages: dict[Path, Page]) -> list[str]:
+    """Every fault of the HTML below `folder` but those of alt texts, as "page: what is wrong"."""
     folder = folder.resolve()
-    written = [path for path in sorted(folder.rglob("*.html")) if "_static" not in path.parts]  # there: templates
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in written}
     found = [] if pages else [f"{folder.name}: no page at all"]
     for path, page in pages.items():
         remote = [link for link in page.loads if REMOTE.match(link)] + REMOTE_CSS.findall(page.styles)
         here = [f"loads from another host: {link}" for link in remote]
-        here += [*image_faults(page), *link_faults(path, page, pages)]
+        here += link_faults(path, page, pages)
         found += [f"{path.relative_to(folder)}: {fault}" for fault in dict.fromkeys(here)]
     for path in sorted(folder.rglob("*.css")):
         remote = REMOTE_CSS.findall(path.read_text(encoding="utf-8"))
         found += [f"{path.relative_to(folder)}: loads from another host: {link}" for link in remote]
     return found
+
+
+def alt_faults(folder: Path, pages: dict[Path, Page]) -> list[str]:
+    """Images below `folder` that nobody has described, as "page: what is wrong"."""
+    folder = folder.resolve()
+    found = {path: dict.fromkeys(image_faults(page)) for path, page in pages.items()}
+    return [f"{path.relative_to(folder)}: {fault}" for path in found for fault in found[path]]
 
 
 def claim_faults(root: Path) -> list[str]:

@@ -1,5 +1,7 @@
 """Run the chapters whose key changed, two at a time, each in a fresh process with one thread."""
 
+import functools
+import hashlib
 import json
 import multiprocessing
 import os
@@ -7,70 +9,113 @@ import resource
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from pipeline import ROOT, BuildError, keys
+from pipeline import ROOT, BuildError, keys, notebooks
 
 EXECUTED = ROOT / "build" / "executed"
 FAILED = ROOT / "build" / "failed"
 CELL_TIMEOUT = 600  # seconds; a chapter takes 90 at most
 PROCESSES = 2
+PYTHON = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
-def chapters() -> list[Path]:
-    """The notebooks of the book, in order."""
-    return sorted((ROOT / "notebooks").glob("*.ipynb"))
+def executed_of(notebook: Path) -> Path:
+    """Where the executed copy of a chapter is kept."""
+    return EXECUTED / notebooks.name(notebook)
 
 
 def record_of(notebook: Path) -> Path:
-    """Where the key and the seconds of an executed chapter are kept."""
-    return EXECUTED / f"{notebook.stem}.json"
+    """Where the key and the seconds of an executed chapter are kept, and a hash of both and of the executed copy."""
+    return executed_of(notebook).with_suffix(".json")
 
 
-def stale(notebook: Path, parameters: dict[str, str] | None = None) -> list[str]:
-    """Why the executed copy of `notebook` cannot be shown; empty when it can.
+def seal(executed: Path, record: dict) -> str:
+    """The hash that an executed chapter and the rest of its record must keep."""
+    rest = {name: record[name] for name in record if name != "seal"}
+    return hashlib.sha256(executed.read_bytes() + json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
-    Without `parameters` those of the last execution are taken as wanted.
+
+def recorded(notebook: Path) -> dict:
+    """The record of the last execution of `notebook`.
+
+    Raises:
+        BuildError: there is none, or it or the executed copy is not what the execution left.
     """
-    record = record_of(notebook)
-    if not (record.exists() and (EXECUTED / notebook.name).exists()):
-        return ["never executed"]
-    old = json.loads(record.read_text(encoding="utf-8"))["key"]
-    return keys.changes(old, keys.key(notebook, old["parameters"] if parameters is None else parameters, old["data"]))
+    executed = executed_of(notebook)
+    try:
+        record = json.loads(record_of(notebook).read_text(encoding="utf-8"))
+        if record["seal"] == seal(executed, record):
+            return record
+    except FileNotFoundError:
+        raise BuildError("never executed") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise BuildError(f"its executed copy in {executed.parent.relative_to(ROOT)} was changed afterwards")
 
 
-def run(notebook: Path, parameters: dict[str, str], output: Path) -> list[str]:
-    """Execute `notebook` into `output` and return the labels of the data files that it read.
+def stale(notebook: Path, parameters: dict[str, str]) -> list[str]:
+    """Why the executed copy of `notebook` cannot be shown as executed with `parameters`; empty when it can."""
+    try:
+        old = recorded(notebook)["key"]
+    except BuildError as error:
+        return [str(error)]
+    return keys.changes(old, keys.key(notebook, parameters, set(old["data"]), set(old["libraries"])))
+
+
+@functools.cache
+def own_kernel() -> type:
+    """The kernel manager that runs this environment's own Python, whatever kernels called python3 lie about."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    class OwnKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(**get_kernel_dict())
+
+    return OwnKernel
+
+
+def run(notebook: Path, parameters: dict[str, str], output: Path) -> tuple[set[str], set[str]]:
+    """Execute `notebook` into `output` and return the labels of the files that it read and the libraries it used.
 
     The kernel takes its environment from this process, so some of `os.environ` is set here.
 
     Raises:
         BuildError: a parameter that the notebook does not declare, or a cell that failed or did not end.
     """
+    import nbformat
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    unknown = parameters.keys() - papermill.inspect_notebook(notebook).keys()
+    name = notebooks.name(notebook)
+    page = nbformat.from_dict(notebooks.read(notebook) | {"metadata": PYTHON})
+    unknown = parameters.keys() - papermill.inspect_notebook(page).keys()
     if unknown:
-        raise BuildError(f"{notebook.name} declares no parameter {', '.join(sorted(unknown))}")
-    reads = output.with_suffix(".reads")
-    reads.unlink(missing_ok=True)
-    roots = keys.data_roots().values()
-    os.environ |= {"ISTAPP_READS": str(reads), "ISTAPP_READS_UNDER": os.pathsep.join(map(str, roots))}
+        raise BuildError(f"{name} declares no parameter {', '.join(sorted(unknown))}")
+    trace = output.with_suffix(".reads")
+    trace.unlink(missing_ok=True)
+    os.environ |= {"ISTAPP_READS": str(trace), "ISTAPP_READS_UNDER": os.pathsep.join(map(str, keys.roots().values()))}
     paths = [ROOT / "book" / "kernel", ROOT]  # the recorder of reads, and this checkout's istapp before any other
     os.environ |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     try:
         papermill.execute_notebook(
-            notebook, output, parameters, kernel_name="python3", cwd=ROOT / "notebooks",
+            page, output, parameters, kernel_manager_class=own_kernel(), cwd=notebook.parent,
             execution_timeout=CELL_TIMEOUT, progress_bar=False,
         )  # fmt: skip
     except PapermillExecutionError as error:
         where = f"the cell that begins with `{error.source.strip().splitlines()[0]}`"
-        raise BuildError(f"{notebook.name}: {error.ename}: {error.evalue} in {where}") from None
+        raise BuildError(f"{name}: {error.ename}: {error.evalue} in {where}") from None
     except (CellTimeoutError, DeadKernelError) as error:
-        raise BuildError(f"{notebook.name}: {str(error).strip().splitlines()[0]}") from None
-    return sorted({keys.label(Path(line)) for line in reads.read_text(encoding="utf-8").splitlines()})
+        raise BuildError(f"{name}: {str(error).strip().splitlines()[0]}") from None
+    lines = set(trace.read_text(encoding="utf-8").splitlines())
+    imported = {line.removeprefix("import ") for line in lines if line.startswith("import ")}
+    reads = {Path(line) for line in lines if not line.startswith("import ")}
+    return keys.labels(reads), keys.libraries(imported)
 
 
 def processor_seconds() -> float:
@@ -85,17 +130,19 @@ def execute(notebook: Path, parameters: dict[str, str]) -> float:
     What is kept as the chapter's time is the processor's: a kernel has one thread, and a busy machine must not make a
     chapter look slow.
     """
-    before = keys.key(notebook, parameters, [])
-    output = FAILED / notebook.name
+    before = keys.key(notebook, parameters, set(), set())
+    output = FAILED / notebooks.name(notebook)
+    output.parent.mkdir(parents=True, exist_ok=True)
     start, used = time.perf_counter(), processor_seconds()
-    reads = run(notebook, parameters, output)
+    reads, libraries = run(notebook, parameters, output)
     seconds = time.perf_counter() - start
-    after = keys.key(notebook, parameters, reads)
-    if changed := keys.changes(before | {"data": after["data"]}, after):
-        raise BuildError(f"{notebook.name}: {changed[0]} while it ran; build again")
-    EXECUTED.mkdir(parents=True, exist_ok=True)
-    shutil.move(output, EXECUTED / notebook.name)
-    record = {"key": after, "processor_seconds": round(processor_seconds() - used, 1)}
+    after = keys.key(notebook, parameters, reads, libraries)
+    if changed := keys.changes(before | {part: after[part] for part in ("data", "libraries")}, after):
+        raise BuildError(f"{notebooks.name(notebook)}: {changed[0]} while it ran; build again")
+    executed, record = executed_of(notebook), {"key": after, "processor_seconds": round(processor_seconds() - used, 1)}
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(output, executed)
+    record["seal"] = seal(executed, record)
     record_of(notebook).write_text(json.dumps(record, indent=1), encoding="utf-8")
     return seconds
 
@@ -109,12 +156,16 @@ def execute_changed(parameters: dict[str, str]) -> None:
     """Bring every executed chapter up to date, saying what runs, how long it took and what is left.
 
     Raises:
-        BuildError: after all others ran, naming each chapter that failed.
+        BuildError: before anything runs, naming each chapter that is no notebook; or after all others ran, naming
+            each that failed.
     """
-    outdated = {notebook: why for notebook in chapters() if (why := stale(notebook, parameters))}
-    print(f"{len(chapters()) - len(outdated)} of {len(chapters())} chapters are up to date", flush=True)
+    notebooks.check()
+    chapters = notebooks.chapters()
+    outdated = {notebook: why for notebook in chapters if (why := stale(notebook, parameters))}
+    print(f"{len(chapters) - len(outdated)} of {len(chapters)} chapters are up to date", flush=True)
     for notebook, why in outdated.items():
-        print(f"  to execute: {notebook.stem} ({why[0]}{f' and {len(why) - 1} more' if why[1:] else ''})", flush=True)
+        more = f" and {len(why) - 1} more" if why[1:] else ""
+        print(f"  to execute: {notebook.stem} ({why[0]}{more})", flush=True)
     left, failures = [notebook.stem for notebook in outdated], []
     FAILED.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"), quiet) as pool:
@@ -126,6 +177,9 @@ def execute_changed(parameters: dict[str, str]) -> None:
             except BuildError as error:
                 outcome = f"FAILED: {error}"
                 failures.append(str(error))
+            except BrokenProcessPool:
+                outcome = "FAILED: its process was ended, as for want of memory"
+                failures.append(f"{running[done]}: its process, or that of a chapter beside it, was ended from outside")
             print(f"  {running[done]}: {outcome}; left: {', '.join(left) or 'none'}", flush=True)
     if failures:
         raise BuildError(f"{'; '.join(failures)} (with its traceback in {FAILED.relative_to(ROOT)})")

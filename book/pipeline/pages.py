@@ -7,17 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline import ROOT, BuildError
-from pipeline.check import claim_faults, faults, ledger_faults
-from pipeline.execute import EXECUTED, chapters, record_of
+from pipeline import ROOT, BuildError, keys, notebooks
+from pipeline.check import alt_faults, claim_faults, faults, ledger_faults, parse
+from pipeline.execute import executed_of, recorded
 
 BUILD = ROOT / "build"
 SITE = BUILD / "site"
 HTML = BUILD / "html"
 LOG = BUILD / "sphinx.log"
-STAMP = BUILD / "html.stamp"
+MANIFEST = BUILD / "html.json"
+NOT_OURS = {".nojekyll"}  # what `make publish` adds to the pages
 
 
 def merged(notebook: Path) -> dict:
@@ -26,14 +28,13 @@ def merged(notebook: Path) -> dict:
     Outputs are laid on the source's cells, so edited Markdown and captions show, and what papermill adds (its
     parameters cell, its metadata, widget state) never reaches a page.
     """
-    page = json.loads(notebook.read_text(encoding="utf-8"))
-    executed = json.loads((EXECUTED / notebook.name).read_text(encoding="utf-8"))["cells"]
+    page, record = notebooks.read(notebook), recorded(notebook)
+    executed = json.loads(executed_of(notebook).read_text(encoding="utf-8"))
     outputs = iter(
         (cell["outputs"], cell["execution_count"])
-        for cell in executed
-        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])
+        for cell in notebooks.code_cells(executed)
+        if "injected-parameters" not in cell["metadata"].get("tags", [])
     )
-    record = json.loads(record_of(notebook).read_text(encoding="utf-8"))
     profile = record["key"]["parameters"]["profile"]
     minutes = f"{record['processor_seconds'] / 60:.1f}, measured on one core (profile {profile})"
     for cell in page["cells"]:
@@ -46,23 +47,36 @@ def merged(notebook: Path) -> dict:
     return page
 
 
-def stage() -> str:
-    """Fill `build/site` with what Sphinx shall see; returns a hash of it and of the documented module."""
+def stage() -> tuple[str, list[str]]:
+    """Fill `build/site` with what Sphinx shall see.
+
+    Returns a hash of it, of the documented module and of the pinned versions, and a line for each picture of a chapter
+    that has no alt text; such a picture says on its page that nobody has described it yet.
+    """
     shutil.rmtree(SITE, ignore_errors=True)
-    shutil.copytree(ROOT / "book", SITE / "book", ignore=shutil.ignore_patterns("__pycache__"))
+    hidden = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "book", SITE / "book", ignore=hidden)
+    if notebooks.FOLDER.exists():  # pages, pictures and subfolders beside the chapters
+        hidden = shutil.ignore_patterns("__pycache__", ".*", "*.ipynb")
+        shutil.copytree(notebooks.FOLDER, SITE / "notebooks", ignore=hidden, ignore_dangling_symlinks=True)
     tables = [path.relative_to(ROOT) for path in (ROOT / "data").rglob("*.csv")]
     for path in [Path("_config.yml"), Path("_toc.yml"), *tables]:
         (SITE / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, SITE / path)
-    (SITE / "notebooks").mkdir()
-    for notebook in chapters():
-        text = json.dumps(merged(notebook), indent=1, ensure_ascii=False)
-        (SITE / "notebooks" / notebook.name).write_text(text, encoding="utf-8")
+    missing = []
+    for notebook in notebooks.chapters():
+        page = merged(notebook)
+        for number, cell in notebooks.undescribed(page):
+            missing.append(notebooks.ask_for_alt(notebook, number, cell))
+            image = cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})
+            image["alt"] = f"The picture of code cell {number}, which nobody has described yet"
+        text = json.dumps(page, indent=1, ensure_ascii=False)
+        (SITE / notebook.relative_to(ROOT)).write_text(text, encoding="utf-8")
     seen = hashlib.sha256()
-    for path in sorted([*SITE.rglob("*"), *(ROOT / "istapp").rglob("*.py")]):
+    for path in sorted([*SITE.rglob("*"), *(ROOT / "istapp").rglob("*.py"), keys.PINS]):
         if path.is_file():
             seen.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
-    return seen.hexdigest()
+    return seen.hexdigest(), missing
 
 
 def sphinx() -> Path:
@@ -81,28 +95,75 @@ def sphinx() -> Path:
     return BUILD / "_build" / "html"
 
 
-def write() -> None:
+def files() -> dict[str, str]:
+    """A hash for each file of `build/html`, by its path there."""
+    found = {path.relative_to(HTML).as_posix(): path for path in sorted(HTML.rglob("*")) if path.is_file()}
+    return {name: hashlib.sha256(found[name].read_bytes()).hexdigest() for name in found if name not in NOT_OURS}
+
+
+def written() -> dict:
+    """What the last build noted of its pages: the hash of what they were made from, and one for each file."""
+    try:
+        noted = json.loads(MANIFEST.read_text(encoding="utf-8"))
+        return noted if {"inputs", "files"} <= noted.keys() else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def edited() -> list[str]:
+    """Files of `build/html` that are not as the build wrote them, in words; none where it never wrote any."""
+    noted = written().get("files", {})
+    here = files() if noted else {}
+    words = [(here.keys() - noted.keys(), "was added"), (noted.keys() - here.keys(), "was deleted")]
+    words += [({name for name in here.keys() & noted.keys() if here[name] != noted[name]}, "was changed")]
+    return [f"build/html/{name} {what} after the build" for names, what in words for name in sorted(names)]
+
+
+def write(strict: bool) -> None:
     """Make `build/html` show the sources and executed chapters as they are now; nothing is done when it does.
+
+    A picture without alt text, or with one that is no description, is a fault if `strict` and a warning otherwise.
 
     Raises:
         BuildError: a sentence's number is wrong, the ledger does not follow from the rows, Sphinx warned, or a page
             has a fault; the last good HTML stays.
     """
-    stamp = stage()
-    if HTML.exists() and STAMP.exists() and STAMP.read_text() == stamp:
+    inputs, missing = stage()
+    if missing and strict:
+        raise BuildError("\n".join(missing))
+    for line in missing:
+        print(f"warning: {line}", file=sys.stderr, flush=True)
+    if HTML.exists() and written().get("inputs") == inputs and not edited():
         print("the pages are up to date", flush=True)
         return
-    if found := claim_faults(ROOT):
-        raise BuildError("\n".join([*found, f"{len(found)} sentences of data/claims.csv do not hold"]))
-    if found := ledger_faults(ROOT):
-        raise BuildError("\n".join(found))
     print("writing the pages ...", flush=True)
     shutil.rmtree(BUILD / "_build", ignore_errors=True)
-    fresh = sphinx()
-    if found := faults(fresh):
+    with ThreadPoolExecutor() as beside:  # on the second core
+        claims, ledger = beside.submit(claim_faults, ROOT), beside.submit(ledger_faults, ROOT)
+        fresh = sphinx()
+    if found := claims.result() + ledger.result():
+        raise BuildError("\n".join(found))
+    pages = parse(fresh)
+    found, unclear = faults(fresh, pages), alt_faults(fresh, pages)
+    if strict:
+        found += unclear
+    if found:
         found.append(f"{len(found)} faults in the pages, which stay in {fresh.relative_to(ROOT)} to be looked at")
         raise BuildError("\n".join(found))
-    STAMP.unlink(missing_ok=True)
+    for line in unclear:
+        print(f"warning: {line}", file=sys.stderr, flush=True)
+    MANIFEST.unlink(missing_ok=True)
     shutil.rmtree(HTML, ignore_errors=True)
     shutil.move(fresh, HTML)
-    STAMP.write_text(stamp)
+    MANIFEST.write_text(json.dumps({"inputs": inputs, "files": files()}, indent=1), encoding="utf-8")
+
+
+def verify() -> None:
+    """Look at every file of `build/html` once more, as it is handed over.
+
+    Raises:
+        BuildError: a file is not as the build wrote it, or a page has a fault.
+    """
+    pages = parse(HTML)
+    if found := [*edited(), *faults(HTML, pages), *alt_faults(HTML, pages)]:
+        raise BuildError("\n".join(found))

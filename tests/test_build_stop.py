@@ -1,0 +1,112 @@
+"""Nothing of a build outlives it: Ctrl-C, a signal, or the violent death of the build or of the make that runs it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from books import ROOT, command, environment, write_book, write_chapter
+from pipeline.processes import MARK
+
+pytestmark = pytest.mark.xdist_group("build")
+
+PATIENCE = 60  # seconds until a test gives up; ending takes less than one
+ENDLESS = """import os, subprocess, time
+subprocess.Popen(["sleep", "600"], start_new_session=True)
+open("../running", "w").write(str(os.getpid()))
+while True: sum(range(10**6))"""
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory) -> Path:
+    """A book whose only chapter starts another program and never ends."""
+    book = write_book(tmp_path_factory.mktemp("stop") / "book", "format: jb-book\nroot: notebooks/01_trial\n")
+    write_chapter(book, [("code", 'profile = "laptop"', {"tags": ["parameters"]}), ("code", ENDLESS, {})])
+    shutil.copy(ROOT / "Makefile", book)
+    (book / ".venv" / "bin").mkdir(parents=True)
+    for name in ("requirements.txt", "constraints.txt", "pyproject.toml", ".venv/.ready"):
+        (book / name).touch()
+    python = book / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return book
+
+
+def started_by(builder: int) -> list[psutil.Process]:
+    """Every process that carries the mark of the build `builder`, whatever its session and parent."""
+    everything = psutil.process_iter(["environ", "status"])
+    mine = [p for p in everything if (p.info["environ"] or {}).get(MARK, "").startswith(f"{builder}-")]
+    return [process for process in mine if process.info["status"] != psutil.STATUS_ZOMBIE]
+
+
+def within_patience(condition: Callable[[], object]) -> bool:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return bool(condition())
+
+
+@pytest.fixture
+def start(endless: Path) -> Iterator[Callable[[list[str]], tuple[subprocess.Popen, psutil.Process]]]:
+    """Run a command that builds the book; once the chapter runs, return the process and that of the build."""
+    begun: list[subprocess.Popen] = []
+
+    def run(arguments: list[str]) -> tuple[subprocess.Popen, psutil.Process]:
+        (endless / "running").unlink(missing_ok=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(arguments, cwd=endless, start_new_session=True, env=environment(), **pipes)
+        begun.append(process)
+        assert within_patience((endless / "running").exists)
+        kernel = psutil.Process(int((endless / "running").read_text()))
+        builder = int(kernel.environ()[MARK].partition("-")[0])
+        assert len(started_by(builder)) >= 4  # two workers, the kernel, and what it started
+        return process, psutil.Process(builder)
+
+    yield run
+    for process in begun:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def ended(builder: psutil.Process) -> bool:
+    """Whether neither the build nor anything that it started runs."""
+    try:
+        gone = builder.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        gone = True
+    return gone and not started_by(builder.pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_make_alone_ends_all(start, number):
+    make, builder = start(["make", "book"])
+    make.send_signal(number)
+    assert within_patience(lambda: ended(builder)), started_by(builder.pid)
+    assert "make book: stopped; finished chapters are kept" in make.communicate()[0].decode()
+
+
+def test_ctrl_c_ends_all_at_once(start):
+    process, builder = start(command("book"))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 128 + signal.SIGINT
+    assert within_patience(lambda: ended(builder)), started_by(builder.pid)
+
+
+def test_what_a_killed_build_started_ends(start):
+    process, builder = start(command("book"))
+    process.kill()
+    assert within_patience(lambda: ended(builder)), started_by(builder.pid)
+
+
+def test_the_build_of_a_killed_make_ends(start):
+    make, builder = start(["make", "book"])
+    make.kill()
+    assert within_patience(lambda: ended(builder)), started_by(builder.pid)

@@ -1,0 +1,47 @@
+"""Commands of the Makefile hand on what they are given as it is; the workflow has no more rights than it needs."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from books import ROOT, environment
+
+SAYING = '#!/bin/sh\nfor given; do printf "%s\\n" "$given"; done\n'
+HOSTILE = "\"; touch pwned; '$(shell touch pwned)`touch pwned`$$(touch pwned)"
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Path:
+    """A folder with the Makefile and an environment whose programs only print their arguments, one a line."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("python", "uv"):
+        (tmp_path / ".venv" / "bin" / name).write_text(SAYING)
+        (tmp_path / ".venv" / "bin" / name).chmod(0o755)
+    for name in ("requirements.txt", "constraints.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("by_environment", [False, True], ids=["argument", "environment"])
+@pytest.mark.parametrize(("target", "variable"), [("address", "URL"), ("book", "PROFILE"), ("book", "TORCH_INDEX")])
+def test_a_value_is_no_program(commands, target, variable, by_environment):
+    given = [] if by_environment else [f"{variable}={HOSTILE}"]
+    more = {variable: HOSTILE} if by_environment else {}
+    done = subprocess.run(
+        ["make", target, *given], cwd=commands, env=environment(**more), capture_output=True, text=True, check=True
+    )
+    printed = re.sub(r"^--(profile|index-url)=", "", done.stdout, flags=re.M)
+    assert HOSTILE in printed.splitlines()
+    assert not (commands / "pwned").exists()
+
+
+def test_the_workflow_pins_its_actions_and_asks_for_few_rights():
+    text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"} and workflow["concurrency"]["group"]
+    actions = re.findall(r"uses: (.*)", text)
+    assert actions and all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action) for action in actions)
