@@ -131,13 +131,19 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         "number", metavar="NUMBER", help="an id of the ledger, a value such as 25.97, or METHOD/SET/PERCENT"
     )
 
-    bench = command("benchmark", "measure speed on this machine", "istapp benchmark --training")
-    bench.add_argument("--training", action="store_true", help="pixels per second: our loop against the plain one")
-    bench.add_argument("--methods", nargs="*", metavar="NAME", help="seconds for 256 x 256 pixels (default: all)")
-    bench.add_argument("--out", type=Path, metavar="FILE.csv", help="with --methods (default data/results/seconds.csv)")
+    bench = command(
+        "benchmark", "measure reconstructions and training steps beside the plain way",
+        "istapp benchmark --stages 9 20 --channels 32 --side 256 512 --out speed.csv",
+    )  # fmt: skip
+    bench.add_argument("--training", action="store_true", help="training steps only")
+    bench.add_argument("--methods", nargs="*", metavar="NAME", help="Table 1's time column instead (default: all)")
+    bench.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="shipped networks of these methods")
+    bench.add_argument("--out", type=Path, metavar="FILE.csv", help="keep the rows there (default: only print them)")
     bench.add_argument("--device", default="cpu", metavar="cpu|cuda")
-    bench.add_argument("--stages", type=kinds.whole(1, 100), default=9)
-    bench.add_argument("--channels", type=kinds.whole(1, 512), default=16)
+    bench.add_argument("--stages", type=kinds.whole(1, 100), nargs="+", default=[9], metavar="K")
+    bench.add_argument("--channels", type=kinds.whole(1, 512), nargs="+", default=[16], metavar="C")
+    bench.add_argument("--side", type=kinds.whole(1, 4096), nargs="+", default=[256], help="of the image, in pixels")
+    bench.add_argument("--batch", type=kinds.whole(1, 4096), default=8, help="of a training step (default 8)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,17 +1,16 @@
 """How long each method takes for one image of 256 x 256 pixels on this machine: the time column of Table 1.
 
-    istapp benchmark --methods                all methods at hand, into data/results/seconds.csv
-    istapp benchmark --methods tv ista-net    these ones
+    istapp benchmark --methods                                   all methods at hand
+    istapp benchmark --methods tv ista-net --out seconds.csv     these ones, beside the rows that a file has
 
 The image is the middle of a bundled photograph, the arithmetic float32, the time that of the reconstruction alone.
 The first call is thrown away, the GPU is waited for, and the median of several calls counts.
 """
 
 import csv
-import io
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from istapp.errors import UserError
 from istapp.evaluation import device
 from istapp.experiments import ALL
 from istapp.methods import Method
-from istapp.paths import write_atomically
+from istapp.paths import write_table
 from istapp.provenance import commit, device_name
 from istapp.registry import centre
 from istapp.sampling import pad
@@ -95,14 +94,13 @@ def benchmark(
 ) -> list[dict[str, str]]:  # fmt: skip
     """Measure methods (default: all that can run here) and return the rows, which `out` keeps beside those it has.
 
-    Rows of the same method, weights, machine and threads are replaced; `out` is `seconds.csv` by default.
+    Rows of the same method, weights, machine and threads are replaced; without `out` nothing is kept.
 
     Raises:
         UserError: an unknown method or device, or `out` is another kind of file.
     """
     device(where)
-    out = out or FILE
-    stored = {tuple(row[k] for k in _KEY): row for row in read(out)}
+    stored = {tuple(row[k] for k in _KEY): row for row in read(out)} if out else {}
     rows = []
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
@@ -117,7 +115,8 @@ def benchmark(
                 "repeats": str(repeats), "commit": commit(),
             }  # fmt: skip
             stored[tuple(row[k] for k in _KEY)] = row
-            _store(out, stored.values())
+            if out:
+                write_table(out, COLUMNS, stored.values())
             rows.append(row)
             say(f"{name:14} {run or '-':28} {median:10.4f} s, median of {repeats}, {row['machine']}")
     finally:
@@ -138,11 +137,3 @@ def read(path: Path = FILE) -> list[dict[str, str]]:
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise UserError(f"{path} is not a file of timings: its columns are not {','.join(COLUMNS)}")
         return list(reader)
-
-
-def _store(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))

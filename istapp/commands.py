@@ -211,16 +211,21 @@ def trace(options: argparse.Namespace) -> int:
 
 def benchmark(options: argparse.Namespace) -> None:
     from istapp.evaluation import device
-    from istapp.training.benchmark import training_speed
 
     device(options.device)
+    if options.out:
+        refuse_unwritable(options.out)
     if options.methods is not None:
         from istapp.benchmarks import benchmark
 
         benchmark(options.methods, options.device, options.out)
-    elif not options.training:
-        raise UserError("say what to measure: istapp benchmark --training, or --methods")
-    if not options.training:
         return
-    for line in training_speed(options.device, options.stages, options.channels):
-        print(line, flush=True)
+    from istapp import speed
+
+    sizes, rows = [(k, c) for k in options.stages for c in options.channels], []
+    found = speed.measure(sizes, options.side, options.networks, options.device, options.batch, options.training)
+    for row in found:
+        print(speed.line(row), flush=True)
+        rows.append(row)
+        if options.out:
+            speed.write(options.out, rows)

@@ -9,7 +9,6 @@ enters. Rows of failures stay. Chapter 05 draws the ladder from `data/results/la
 """
 
 import csv
-import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -196,7 +195,7 @@ def climb(
         row = _row(rung, seed, images, device, left)
         if row is None:
             break
-        _store(out, [*read(out), row])
+        paths.write_table(out, COLUMNS, [*read(out), row])
         say(f"{rung.name}, seed {seed}: {row['mean']} dB on the validation split, {row['minutes']} min")
     return len(list(waiting(read(out))))
 
@@ -219,11 +218,3 @@ def _row(rung: Rung, seed: int, images: list[datasets.Image], device: str, minut
     row |= {f"psnr_{100 * ratio:g}": f"{value:.3f}" for ratio, value in zip(FIVE, values)}
     row |= {"mean": f"{sum(values) / len(values):.3f}", "minutes": f"{(time.monotonic() - began) / 60:.2f}"}
     return row
-
-
-def _store(path: Path, rows: list[dict[str, str]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    paths.write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))

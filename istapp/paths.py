@@ -1,9 +1,11 @@
 """Where the project's own files lie, and how a file is written so that a good one is never lost."""
 
+import csv
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from istapp.errors import UserError, reason
@@ -53,6 +55,20 @@ def write_atomically(path: str | Path, writer: Callable[[Path], None]) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows to a CSV file, beside and then renamed.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: a row has another column.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
 
 
 def refuse_unwritable(path: str | Path, folder: bool = False) -> None:

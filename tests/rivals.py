@@ -37,6 +37,6 @@ def before_and_after(network: Network, ratio: float, steps: int, rate: float = 2
 
 def loaded(network: Network, path: Path) -> Method:
     """Write a network's weights, leave it as it is to be compared, and build the method from the file."""
-    network.to(memory_format=torch.contiguous_format).eval()  # another layout than the trainer's rounds otherwise
+    network.to(memory_format=torch.channels_last).eval()  # another layout than the loaded one's rounds otherwise
     weights.save(path, network.state_dict(), {"method": network.name, "config": network.config})
     return found.build_per_ratio(type(network), path)

@@ -67,6 +67,11 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
     assert out.read_text() == "a,b\n1,2\n"
 
 
+def test_without_a_file_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks, "FILE", tmp_path / "tracked.csv")
+    assert benchmark(["linear"], size=33) and not list(tmp_path.iterdir())
+
+
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmarks, "ENOUGH", 0.0)
     out = tmp_path / "seconds.csv"

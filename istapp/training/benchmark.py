@@ -1,20 +1,15 @@
-"""How fast training runs on a machine, beside the plain loop and the machine's own peak, measured in one run."""
+"""The floor of a training: its operations, and the peak of the machine that they are held against."""
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from istapp import datasets
 from istapp.methods.base import Network
-from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.precision import native
-from istapp.sampling import BlockSampling, MixedSampling
-from istapp.training.patches import Patches
-from istapp.training.recipe import ours
-from istapp.training.trainer import Run, Trainer
+from istapp.sampling import BlockSampling
+from istapp.training.trainer import Run
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, at_least: float = 2.0) -> float:
@@ -56,36 +51,3 @@ def share_of_peak(run: Run, pixels_per_second: float) -> float:
     batch = torch.rand(recipe.batch, 1, recipe.patch, recipe.patch, device=device)
     work = operations_per_pixel(network, sampling, batch)
     return pixels_per_second * work / matrix_peak(device, getattr(torch, run.precision))
-
-
-def training_speed(device_name: str, stages: int, channels: int, batch: int = 16) -> Iterator[str]:
-    """Measure the plain eager float32 loop and the trainer, and yield lines of a table."""
-    device = torch.device(device_name)
-    images = datasets.load("photos")
-    recipe = ours(1e12, batch=batch, silent_start=False)
-    random = torch.Generator(device).manual_seed(0)
-    network = ISTANetPP(stages, channels).to(device)
-    sampling = MixedSampling((0.1, 0.3, 0.5), batch=batch, device=device)
-    patches = Patches(images, recipe.patch, device)
-    work = operations_per_pixel(network, sampling, patches.draw(batch, random))
-    precision = native(device)
-    peak = matrix_peak(device, getattr(torch, precision))
-    yield f"ISTA-Net++ K={stages} C={channels}, {batch} patches of {recipe.patch} x {recipe.patch}, {device_name}"
-    yield f"{work / 1e6:.2f} Mflop per pixel; {precision} matrix peak {peak / 1e12:.2f} Tflop/s"
-
-    optimiser = torch.optim.Adam(network.parameters(), 1e-4)
-
-    def plain() -> None:
-        optimiser.zero_grad()
-        network.loss(patches.draw(batch, random), sampling).backward()
-        optimiser.step()
-
-    slow = recipe.pixels_per_step / seconds_of(plain, device, 10)
-    run = Run(
-        ISTANetPP(stages, channels), images, recipe, (0.1, 0.3, 0.5), device=device_name,
-        compiled=device.type == "cuda", validate_every=10**9, quiet=True,
-    )  # fmt: skip
-    fast = recipe.pixels_per_step / seconds_of(Trainer(run).one_step, device, 10)
-    for name, speed in (("plain float32 loop", slow), ("this trainer", fast)):
-        yield f"{name:20} {speed / 1e6:8.3f} Mpixel/s  {100 * speed * work / peak:5.1f} % of the peak"
-    yield f"ratio {fast / slow:.2f}"

@@ -1,7 +1,5 @@
 """One trainer for every network: it knows nothing of them but ``loss(x, sampling, error)``."""
 
-import csv
-import io
 import math
 import signal
 import sys
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 from istapp.datasets import Image, data_hash
 from istapp.errors import UserError
 from istapp.methods.base import Network, Tied
-from istapp.paths import write_atomically
+from istapp.paths import write_table
 from istapp.precision import native
 from istapp.training import state
 from istapp.training.draws import Draws
@@ -202,14 +200,8 @@ class Trainer:
         state.store(prefix, self.step, self._content())
         keep = self.run.keep
         if keep is not None:
-            write_atomically(keep.with_name(f"{keep.name}.curve.csv"), self._write_curve)
-
-    def _write_curve(self, path: Path) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.curve[0]) if self.curve else ["step"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.curve)
-        path.write_text(text.getvalue(), encoding="utf-8")
+            columns = list(self.curve[0]) if self.curve else ["step"]
+            write_table(keep.with_name(f"{keep.name}.curve.csv"), columns, self.curve)
 
     def _refuse_what_is_not_finite(self) -> None:
         """Stop a run that has diverged before anything of it is stored.

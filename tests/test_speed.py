@@ -1,0 +1,60 @@
+"""`istapp benchmark`: forward passes and training steps beside the plain ones."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+
+from istapp import speed
+from istapp.__main__ import main
+from istapp.methods.ista_net_pp import ISTANetPP
+from istapp.speed import FAST, LAID_OUT, PLAIN, forward, middle, step, take_turns
+
+
+@pytest.fixture(autouse=True)
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "take_turns", lambda works, device: take_turns(works, device, enough=0.0))
+    monkeypatch.setattr(speed, "matrix_peak", lambda *_: 1e12)
+
+
+def test_the_middle_leaves_out_the_odd_ones() -> None:
+    assert middle([1.0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1000]) == (6, 2, 10)
+    assert middle([5.0]) == (5, 5, 5)
+
+
+def test_works_take_turns() -> None:
+    order: list[str] = []
+    taken = take_turns([lambda: order.append("a"), lambda: order.append("b")], "cpu", enough=0.0)
+    assert order == ["a", "b"] * 4 and [len(own) for own in taken] == [3, 3]  # the first turn warms up
+
+
+def test_a_forward_pass_is_told_beside_the_plain_one() -> None:
+    rows = forward(ISTANetPP(2, 4).eval(), 0.1, side=60)
+    assert [row.way for row in rows][:2] == [PLAIN, LAID_OUT] and {row.pixels for row in rows} == {66**2}
+    plain = rows[0]
+    assert plain.ratio == 1 and plain.low <= plain.seconds <= plain.high and plain.turns == 3
+    # 2 stages of 5 convolutions and 2 products with Phi, a multiplication with an addition each
+    convolutions = 2 * 2 * 9 * (2 * 4 + 4 * 16 + 4) * 66**2
+    products = 2 * 109 * 66**2 * (1 + 2 * 2)  # x_0, and there and back in every stage
+    conditions = 2 * (1 * 32 + 32 * 32 + 32 * 4)
+    assert plain.share_of_peak * plain.seconds * 1e12 == pytest.approx(convolutions + products + conditions)
+
+
+def test_a_training_step_tells_the_optimisers_share() -> None:
+    rows = step(2, 4, batch=2)
+    assert [row.way for row in rows] == [PLAIN, FAST] and rows[0].optimiser_share == ""
+    assert 0 < rows[1].optimiser_share < 1 and rows[1].pixels == 2 * 66**2
+
+
+def test_the_command_writes_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "speed.csv"
+    sizes = ["--stages", "1", "2", "--channels", "2", "--side", "33", "--batch", "2"]
+    assert main(["benchmark", *sizes, "--out", str(out)]) == 0
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["what"], row["stages"]) for row in rows} == {(w, k) for w in ("forward", "step") for k in "12"}
+    assert all(math.isfinite(float(row["seconds"])) and row["commit"] for row in rows)
+    assert "K=2 C=2" in capsys.readouterr().out
+    assert main(["benchmark", "--networks", "ista-net-plus", "--side", "33"]) == 0
+    assert "ista-net-plus" in capsys.readouterr().out
