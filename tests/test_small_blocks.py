@@ -98,17 +98,16 @@ def test_a_foreign_matrix_is_refused_in_one_line(network: type, size: dict) -> N
 
 
 @both
-def test_a_short_training_beats_the_start_and_its_weights_come_back(
+def test_a_short_training_lowers_the_loss_and_its_weights_come_back(
     network: type, size: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = datasets.load("photos")[:3]
     method = tiny(network, size, ratio=0.3)
-    start = validation_psnr(method, images, [0.3])
     recipe = first(160e3, block=16, blocks=2, batch=4, rate=1e-2, average=0.9, error="published")
     result = train(Run(method, images, recipe, [0.3], quiet=True, validate_every=20))
     after = validation_psnr(method, images, [0.3])
-    assert result.done and len(result.curve) == 2 and after[0] > start[0] + 1
-    method = method.to(memory_format=torch.contiguous_format)  # so that sums are rounded as in the network loaded below
+    assert result.done and len(result.curve) == 2 and result.curve[1]["loss"] < 0.9 * result.curve[0]["loss"]
+    method = method.to(memory_format=torch.channels_last)  # so that sums are rounded as in the network loaded below
 
     # The validation squares are 96 x 96: the whole 16 x 16 blocks in 99 x 99 pixels.
     sampling = method.eval().sampling(0.3)

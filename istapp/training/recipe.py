@@ -168,16 +168,16 @@ def ours(pixels: float, **changes: Any) -> Recipe:
     Muon for the residual blocks and AdamW for the rest, the logarithm of the error, stages that begin by passing on,
     patches of 2 x 2 blocks, a ratio for each patch, a rate that stays and then falls, averaged weights.
     """
-    return replace(Recipe("ours", pixels), **changes)
+    return Recipe(**{"name": "ours", "pixels": pixels} | changes)
 
 
 def first(pixels: float, **changes: Any) -> Recipe:
     """The first recipe of this project, which some shipped networks come from: AdamW, mean squared error, a cosine."""
-    recipe = Recipe(
-        "first", pixels, batch=16, optimiser="adamw", rate=1e-3, error="mse", silent_start=False,
-        warm_up=0.02 * pixels, decay=1.0, decay_shape="cosine", average=0.999,
-    )  # fmt: skip
-    return replace(recipe, **changes)
+    own: dict[str, Any] = {
+        "name": "first", "pixels": pixels, "batch": 16, "optimiser": "adamw", "rate": 1e-3, "error": "mse",
+        "silent_start": False, "warm_up": 0.02 * pixels, "decay": 1.0, "decay_shape": "cosine", "average": 0.999,
+    }  # fmt: skip
+    return Recipe(**own | changes)
 
 
 def released(pixels: float) -> Recipe:
