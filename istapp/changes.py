@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from istapp import ledger, paths, rows
+from istapp import ledger, paths, rows, weights
 from istapp.errors import UserError
 from istapp.judgement import Entry
 
@@ -47,7 +47,8 @@ def pending(found: Sequence[Entry], folder: Path | None = None) -> list[Change]:
     for name in sorted(recorded.keys() | there.keys()):
         what = "missing" if name not in there else "new" if name not in recorded else "changed"
         if recorded.get(name) != there.get(name):
-            changes.append(Change(name, what, tuple(_content_changed(folder / name, recorded.get(name)))))
+            path = (paths.WEIGHTS if name.endswith(".safetensors") else folder) / name
+            changes.append(Change(name, what, tuple(_content_changed(path, recorded.get(name)))))
     cells = _cells_changed(found, folder)
     return changes + ([Change(ledger.LEDGER, "changed", tuple(cells))] if cells else [])
 
@@ -61,7 +62,11 @@ def record(found: Sequence[Entry], accepted: Collection[str] = (), folder: Path 
     folder = folder or paths.RESULTS
     changes = pending(found, folder)
     names = {Path(name).name for name in accepted}
-    known = {change.file for change in changes} | {path.name for path in folder.glob("*.csv")}
+    known = (
+        {change.file for change in changes}
+        | {path.name for path in folder.glob("*.csv")}
+        | ledger.hashes(folder).keys()
+    )
     if names - known:
         raise UserError(f"--accept names {', '.join(sorted(names - known))}, which is neither there nor recorded")
     open_ = [change.file for change in changes if change.file not in names]
@@ -81,6 +86,9 @@ def told(changes: Sequence[Change]) -> str:
 
 def _content_changed(path: Path, recorded: str | None) -> Iterator[str]:
     """Say what is in a file that was not in it when it was recorded, row by row if it holds rows of results."""
+    if path.suffix == ".safetensors":
+        yield from _weights_changed(path)
+        return
     now = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     before = "" if recorded is None else _version(path, recorded)
     if before is None:
@@ -90,6 +98,14 @@ def _content_changed(path: Path, recorded: str | None) -> Iterator[str]:
     else:
         was, is_ = (Counter(text.splitlines()) for text in (before, now))
         yield f"{(is_ - was).total()} lines added, {(was - is_).total()} gone"
+
+
+def _weights_changed(path: Path) -> Iterator[str]:
+    """Say what a file of weights is now."""
+    if path.is_file():
+        header, _ = weights.load(path)
+        told = ("weights_hash", "training_set", "steps", "seed", "commit")
+        yield ", ".join(f"{name} {str(header[name])[:16]}" for name in told if name in header)
 
 
 def _rows_changed(before: list[rows.Row], now: list[rows.Row]) -> Iterator[str]:

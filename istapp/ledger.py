@@ -3,8 +3,8 @@
     istapp ledger                          print it; exit code 1 if it does not follow from the rows, or a file changed
     istapp ledger --write --accept FILE    record it anew, with the changes in these files (`istapp.changes`)
 
-``ledger.csv`` holds the entries, ``hashes.csv`` the SHA-256 of every other file beside them: rows, curves, tunings,
-timings. Both hold no dates: recording twice changes nothing.
+``ledger.csv`` holds the entries, ``hashes.csv`` the SHA-256 of every other file beside them (rows, curves, tunings,
+timings) and of the shipped weights. Both hold no dates: recording twice changes nothing.
 """
 
 import csv
@@ -72,9 +72,9 @@ def _number(value: object) -> bool:
 
 
 def hashes(folder: Path | None = None) -> dict[str, str]:
-    """Return the SHA-256 of every file of rows, curves, tunings and timings, by name."""
-    files = sorted((folder or paths.RESULTS).glob("*.csv"))
-    return {path.name: file_hash(path) for path in files if path.name not in (LEDGER, HASHES)}
+    """Return the SHA-256 of every file of rows, curves, tunings, timings in `folder`, and of the weights, by name."""
+    files = [path for path in (folder or paths.RESULTS).glob("*.csv") if path.name not in (LEDGER, HASHES)]
+    return {path.name: file_hash(path) for path in sorted([*files, *paths.WEIGHTS.glob("*.safetensors")])}
 
 
 def recorded(folder: Path | None = None) -> dict[str, str]:

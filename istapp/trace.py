@@ -209,7 +209,10 @@ def _run(run: str, rows: Sequence[Row]) -> Iterator[Step]:
     said = (
         "the rows name the same" if told == {own} else f"the rows name {', '.join(told)}" if told else "not in the rows"
     )
-    yield Step("weights", f"data/weights/{path.name}, tensors {own} as its header says, {said}", told <= {own})
+    known = ledger.recorded().get(path.name) == file_hash(path)
+    recorded = "" if known else "; its file is not as hashes.csv records it"
+    text = f"data/weights/{path.name}, tensors {own} as its header says, {said}{recorded}"
+    yield Step("weights", text, told <= {own} and known)
     curve = f"{run}.curve.csv"
     digest = file_hash(paths.RESULTS / curve) if (paths.RESULTS / curve).is_file() else ""
     state = "as recorded" if digest and digest == ledger.recorded().get(curve) else "not as recorded"

@@ -1,12 +1,13 @@
 """Recording the ledger: nothing that changed is recorded before a person has seen it and named its file."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from test_results import store, whole
 
-from istapp import ledger, paths
+from istapp import ledger, paths, weights
 from istapp.__main__ import main
 
 
@@ -97,3 +98,20 @@ def test_rows_whose_recorded_version_nobody_has_are_named_all_the_same(folder, c
 def test_what_cannot_be_accepted_is_refused(folder, capsys):
     assert "neither there nor recorded" in write(capsys, "maim.csv")[2]
     assert main(["ledger", "--accept", "main.csv"]) == 2 and "goes with --write" in capsys.readouterr().err
+
+
+def test_weights_whose_header_was_made_better_are_told(folder, capsys, monkeypatch):
+    shipped = min(paths.WEIGHTS.glob("*-laptop*.safetensors"), key=lambda path: path.stat().st_size)
+    (folder / "weights").mkdir()
+    monkeypatch.setattr(paths, "WEIGHTS", folder / "weights")
+    copied = Path(shutil.copy(shipped, paths.WEIGHTS))
+    ledger.write(folder)
+    assert main(["ledger"]) == 0
+    header, tensors = weights.load(copied)
+    weights.save(copied, tensors, header | {"training_set": "T91"})
+    assert main(["ledger"]) == 1 and f"{copied.name}: changed since it was recorded" in capsys.readouterr().err
+    code, out, _ = write(capsys)
+    assert (
+        code == 2 and f"{copied.name}: changed\n  weights_hash {header['weights_hash'][:16]}, training_set T91" in out
+    )
+    assert write(capsys, copied.name)[0] == 0

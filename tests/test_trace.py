@@ -1,5 +1,6 @@
 """`istapp trace`: every number of the tables leads back to files, and a path that is broken says where."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -72,3 +73,12 @@ def test_every_shipped_cell_leads_to_files_that_hold():
     assert len(names) > 200
     for name in names[::25]:
         assert all(step.holds for step in trace._of_cell(name, rows, found)[1]), name
+
+
+def test_the_page_tells_every_step():
+    page = (Path(trace.__file__).parents[1] / "book" / "how_a_number_gets_here.md").read_text(encoding="utf-8")
+    names = {step.name for entry in ledger.entries()[:20] for step in trace._of_entry(entry)[1]}
+    names |= {"file", "rows", "code", "weights", "run"}
+    assert all(f"**{name}**" in page for name in names)
+    for command in re.findall(r"^istapp trace (\S+)", page, re.MULTILINE):
+        assert main(["trace", command]) == 0
