@@ -62,7 +62,8 @@ def publish() -> str:
         if why := stale(notebook, PUBLISHED) or keys.unpinned(recorded(notebook)["key"]):
             found.append(f"{notebooks.name(notebook)} is stale: {', '.join(why[:3])}")
     if found := found or pages.edited():
-        raise BuildError("\n".join([*found, "nothing is published; `make book` makes anew what is wrong"]))
+        more = [f"... and {len(found) - 20} more"] if found[20:] else []
+        raise BuildError("\n".join([*found[:20], *more, "nothing is published; `make book` makes anew what is wrong"]))
     pages.write(strict=True)
     pages.verify()
     (pages.HTML / ".nojekyll").touch()  # GitHub Pages would drop folders that begin with an underscore

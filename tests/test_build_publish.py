@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,10 @@ WRONG = {
         lambda book: (book / "build" / "html" / "more.js").write_text("1"),
         "build/html/more.js was added after the build",
     ),
+    "a linked folder": (
+        lambda book: (book / "build" / "html" / "more").symlink_to(book / "data"),
+        "build/html/more was added after the build",
+    ),
     "a remote script": (
         replaced(PAGE, "</head>", '<script src="https://x.example/a.js"></script></head>'),
         f"{PAGE} was changed after the build",
@@ -72,6 +77,12 @@ def test_book_mends_an_edited_page_and_publish_takes_it_then(book):
     assert "writing the pages" in build(book, "book").stdout
     assert "forty-two" in (book / PAGE).read_text(encoding="utf-8")
     assert build(book, "publish").returncode == 0
+
+
+def test_publish_writes_pages_that_are_not_there(book):
+    shutil.rmtree(book / "build" / "html")
+    assert build(book, "publish").returncode == 0
+    assert "forty-two" in (book / PAGE).read_text(encoding="utf-8")
 
 
 def test_a_fault_of_the_pages_is_refused_even_if_the_build_noted_it(book):

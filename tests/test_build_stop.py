@@ -110,3 +110,13 @@ def test_the_build_of_a_killed_make_ends(start):
     make, builder = start(["make", "book"])
     make.kill()
     assert within_patience(lambda: ended(builder)), started_by(builder.pid)
+
+
+def test_a_killed_worker_costs_a_line_and_the_build(start):
+    process, builder = start(command("book"))
+    kernel = psutil.Process(int((Path(builder.cwd()) / "running").read_text()))
+    kernel.parent().kill()
+    said = process.communicate()[0].decode()
+    assert process.returncode == 1 and "Traceback" not in said
+    assert "01_trial: its process, or that of a chapter beside it, was ended from outside" in said
+    assert within_patience(lambda: ended(builder)), started_by(builder.pid)

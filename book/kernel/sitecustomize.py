@@ -2,12 +2,14 @@
 
 Python imports `sitecustomize` at its start. An audit hook then appends to the file ISTAPP_READS, one a line, each file
 opened for reading and each folder listed below one of the folders ISTAPP_READS_UNDER, and "import NAME" for each
-top-level module imported; programs that the chapter starts do the same. Import itself opens files of modules, which is
-not reading them. What native code opens is unseen; istapp.weights announces the files that safetensors opens.
+top-level module imported; programs that the chapter starts do the same. A module's file that is opened to be imported,
+or for a stack that a library remembers (torch does at each seed), is not read: no page shows it. What native code opens
+is unseen; istapp.weights announces the files that safetensors opens.
 """
 
 import os
 import sys
+import types
 
 ROOTS = tuple(os.path.join(root, "") for root in os.environ["ISTAPP_READS_UNDER"].split(os.pathsep))
 RECORD = os.open(os.environ["ISTAPP_READS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -19,6 +21,14 @@ def write(line: str) -> None:
     if line not in noted:
         noted.add(line)
         os.write(RECORD, f"{line}\n".encode())
+
+
+def shows(frame: types.FrameType) -> bool:
+    """Whether what the code of `frame` opens, the file of a module, may be seen afterwards."""
+    caller: types.FrameType | None = frame
+    while caller and caller.f_code.co_name != "format_stack":
+        caller = caller.f_back
+    return caller is None and "importlib" not in frame.f_code.co_filename
 
 
 def note(event: str, arguments: tuple) -> None:
@@ -36,8 +46,8 @@ def note(event: str, arguments: tuple) -> None:
         return
     if isinstance(path, (str, os.PathLike)):
         path = os.path.realpath(path)
-        imported = path.endswith((".py", ".pyc")) and "importlib" in sys._getframe(1).f_code.co_filename
-        if os.path.join(path, "").startswith(ROOTS) and not imported:
+        below = os.path.join(path, "").startswith(ROOTS)
+        if below and (not path.endswith((".py", ".pyc")) or shows(sys._getframe(1))):
             write(path)
 
 

@@ -21,11 +21,12 @@ def chapters() -> list[Path]:
     Raises:
         BuildError: the table of contents is not one, or names a page that does not exist.
     """
+    import yaml
     from sphinx_external_toc.parsing import MalformedError, parse_toc_yaml
 
     try:
         contents = parse_toc_yaml(TOC)
-    except (MalformedError, OSError, ValueError) as error:
+    except (MalformedError, yaml.YAMLError, OSError, ValueError) as error:
         raise BuildError(f"_toc.yml: {' '.join(str(error).split())}") from None
     found = [ROOT / f"{page.removesuffix('.ipynb')}.ipynb" for page in contents]
     found += [path for pattern in contents.globs() for path in sorted(ROOT.glob(f"{pattern}.ipynb"))]

@@ -96,9 +96,15 @@ def sphinx() -> Path:
 
 
 def files() -> dict[str, str]:
-    """A hash for each file of `build/html`, by its path there."""
-    found = {path.relative_to(HTML).as_posix(): path for path in sorted(HTML.rglob("*")) if path.is_file()}
-    return {name: hashlib.sha256(found[name].read_bytes()).hexdigest() for name in found if name not in NOT_OURS}
+    """A hash for each file of `build/html`, by its path there; for a link, which the build never makes, its target."""
+    hashes = {}
+    for path in sorted(HTML.rglob("*")):
+        name = path.relative_to(HTML).as_posix()
+        if path.is_symlink():
+            hashes[name] = f"link to {os.readlink(path)}"
+        elif path.is_file() and name not in NOT_OURS:
+            hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashes
 
 
 def written() -> dict:
@@ -111,8 +117,8 @@ def written() -> dict:
 
 
 def edited() -> list[str]:
-    """Files of `build/html` that are not as the build wrote them, in words; none where it never wrote any."""
-    noted = written().get("files", {})
+    """Files of `build/html` that are not as the build wrote them, in words; none where there are no pages yet."""
+    noted = written().get("files", {}) if HTML.exists() else {}
     here = files() if noted else {}
     words = [(here.keys() - noted.keys(), "was added"), (noted.keys() - here.keys(), "was deleted")]
     words += [({name for name in here.keys() & noted.keys() if here[name] != noted[name]}, "was changed")]

@@ -19,7 +19,7 @@ from types import FrameType
 import psutil
 
 MARK = "ISTAPP_BUILD"
-POLL = 0.3  # seconds between two looks at the build's parent
+POLL = 0.2  # seconds between two looks at the build's parent
 _held: list[object] = []  # what must stay open as long as the build lives
 
 
@@ -82,10 +82,12 @@ def told_to_stop(parent: int) -> bool:
 
 def guard(mark: str, builder: int, parent: int) -> None:
     """Wait for the end of the build, the process `builder`, or of its `parent`; then end all that is left of it."""
+    told = 0
     try:
         build = psutil.Process(builder)
         while not select.select([sys.stdin], [], [], POLL)[0]:
-            if told_to_stop(parent):
+            told = told + 1 if told_to_stop(parent) else 0
+            if told == 2:  # once may be by chance, while make starts another child
                 build.send_signal(signal.SIGINT)
                 parent = 0
             elif parent and build.ppid() != parent:
