@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from istapp import datasets
 from istapp.datasets import Image
-from istapp.errors import UserError
+from istapp.errors import UserError, told
 from istapp.methods import Method, blockwise
 from istapp.metrics import psnr, ssim
 from istapp.paths import write_atomically
+from istapp.progress import Progress
 from istapp.provenance import commit
 from istapp.sampling import BlockSampling, pad
 
@@ -75,6 +77,7 @@ def evaluate(
     run: str = "",
     label: str = "images",
     progress: Callable[[str], None] | None = None,
+    bad: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Reconstruct every image of a set at every ratio, on luma, and return a row for each.
 
@@ -90,6 +93,8 @@ def evaluate(
         run: the experiment's id, for the rows.
         label: what the rows call a list of images.
         progress: called with a line of text after every image.
+        bad: where a list is given, a line for each file that is no image, and for each image that the method cannot
+            do, is added to it, and the others go on.
 
     Returns:
         The rows that were asked for, as dictionaries with the keys `COLUMNS`.
@@ -100,11 +105,11 @@ def evaluate(
     where = device(device_name)
     method = (blockwise(method) if block_by_block else method).to(where)
     samplings = {ratio: method.sampling(ratio, seed) for ratio in ratios}  # refuses a ratio before any work
-    images = datasets.load(dataset) if isinstance(dataset, (str, Path)) else list(dataset)
+    images = datasets.load(dataset, bad=bad) if isinstance(dataset, (str, Path)) else list(dataset)
     label = Path(dataset).name if isinstance(dataset, (str, Path)) else label
     stored = read_rows(out) if out is not None and Path(out).exists() else []
     done = {tuple(row[k] for k in _KEY): row for row in stored}
-    rows, planned = [], method.variant
+    rows, planned, clock = [], method.variant, Progress("", len(images) * len(samplings))
     for ratio, sampling in samplings.items():
         for image in images:
             row = {
@@ -114,14 +119,22 @@ def evaluate(
             }  # fmt: skip
             key = tuple(row[k] for k in _KEY)
             if done.get(key, {}).get("provenance") != row["provenance"]:
-                row |= _measure(method, image, sampling, where)
+                try:
+                    row |= _measure(method, image, sampling, where)
+                except (UserError, MemoryError, RuntimeError) as error:
+                    if bad is None or told(error) is None:
+                        raise
+                    bad.append(f"{image.name} at {row['ratio']} %: {told(error)}")
+                    continue
                 row["variant"] = method.variant  # a method that its clock stopped says so only now
                 key = tuple(row[k] for k in _KEY)
                 done[key] = row
                 _store(out, done)
             rows.append(done[key])
             if progress:
-                progress(f"{method.name} {image.name} {row['ratio']} %: {done[key]['psnr']} dB")
+                count = len(rows) + len(bad or ())
+                about = f"{method.name} {image.name} {row['ratio']} %: {done[key]['psnr']} dB"
+                progress(f"{about}; {len(rows)} of {clock.total:g} rows, {clock.left(count)}")
     return [_numbers(row) for row in rows]
 
 
@@ -146,16 +159,30 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     """Return the rows of a result file as text.
 
     Raises:
-        UserError: the file cannot be read or has other columns.
+        UserError: the file cannot be read, has other columns, or a row that is not whole.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise UserError(f"{path} is not a file of results: its columns are not {','.join(COLUMNS)}")
-            return list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+            return [_whole(row, f"{path}, line {reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+
+
+def _whole(row: dict, where: str) -> dict[str, str]:
+    """Return a row of which every column is there and every number is one."""
+    if None in row or None in row.values():
+        raise UserError(f"{where}: the row has not {len(COLUMNS)} columns; remove it, or restore the file")
+    for column in ("ratio", "psnr", "ssim", "seconds"):
+        try:
+            number = float(row[column] or ("nan" if column == "psnr" else 0))
+        except ValueError:
+            number = math.nan
+        if math.isnan(number):
+            raise UserError(f"{where}: {column} is no number but {row[column][:40]!r}; remove the row, or restore it")
+    return row
 
 
 def _store(out: str | Path | None, rows: dict[tuple, dict[str, str]]) -> None:
