@@ -54,6 +54,7 @@ def reconstruct(method: Method, image: Tensor, sampling: BlockSampling) -> tuple
     """
     x, crop = pad(image, sampling.block)
     y = sampling.A(x)
+    del x  # a large image's memory is wanted by the method
     _wait_for(image)
     start = time.perf_counter()
     estimate = method(y, sampling).detach()
