@@ -53,12 +53,13 @@ def _add_measuring(command: Callable[[str, str, str], argparse.ArgumentParser]) 
     described.add_argument("name", metavar="NAME", nargs="?", help="explain this one and its options")
 
     one = command(
-        "reconstruct", "measure an image and reconstruct it",
+        "reconstruct", "measure an image, or every image of a folder, and reconstruct it",
         "istapp reconstruct photo.jpg --method fista --ratio 10 --out estimate.png",
     )  # fmt: skip
-    one.add_argument("image", metavar="IMAGE", type=Path)
+    one.add_argument("image", metavar="IMAGE_OR_FOLDER", type=Path)
     one.add_argument("--ratio", default="10", metavar="PERCENT", help="CS ratio in percent (default 10)")
-    one.add_argument("--out", required=True, metavar="FILE.png", type=Path)
+    one.add_argument("--out", required=True, metavar="FILE.png", type=Path, help="of a folder: another folder")
+    one.add_argument("--bits", type=kinds.whole(8, 16), metavar="N", help="that a 16-bit gray image uses, such as 12")
 
     many = command(
         "evaluate", "reconstruct a whole set and print the means",

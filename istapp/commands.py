@@ -4,11 +4,13 @@ import argparse
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from istapp.arguments import percent, percents
 from istapp.errors import UserError
 from istapp.paths import refuse_unwritable
+from istapp.progress import line
 
 if TYPE_CHECKING:
     from istapp.methods import Description, Method
@@ -87,43 +89,64 @@ def _method(options: argparse.Namespace) -> "Method":
     return fast(method, options.device)
 
 
-def reconstruct(options: argparse.Namespace) -> None:
+def reconstruct(options: argparse.Namespace) -> int:
+    """Reconstruct an image file, or a folder of them."""
     from istapp.datasets import read_image
-    from istapp.evaluation import device, reconstruct
-    from istapp.images import luma, write_image
-    from istapp.metrics import psnr
+    from istapp.evaluation import device
+    from istapp.images import refuse_image_target, write_image
+    from istapp.reconstruction import Job, reconstruct_folder
 
     ratio, where = percent(options.ratio), device(options.device)
-    image, method = read_image(options.image), _method(options)
-    sampling = method.sampling(ratio, options.seed)
-    refuse_unwritable(options.out)
-    planes = image.rgb() if image.colour else image.luma()
-    estimate, seconds = reconstruct(method.to(where), planes.to(where), sampling)
+    if options.image.is_dir():
+        refuse_unwritable(options.out, folder=True)
+        method = _method(options)
+        job = Job(method.to(where), method.sampling(ratio, options.seed), where, options.bits)
+        done, bad = reconstruct_folder(job, options.image, options.out)
+        print(f"{done} images in {options.out}")
+        return _report(bad, done)
+    image = read_image(options.image, options.bits)
+    refuse_image_target(options.out, image.colour)
+    method = _method(options)
+    job = Job(method.to(where), method.sampling(ratio, options.seed), where, options.bits)
+    estimate, value, seconds = job.run(image)
     write_image(options.out, estimate)
-    value = psnr(luma(estimate.cpu()), image.luma())
     print(f"{options.out}: {method.name} at {100 * ratio:g} %, PSNR {value:.2f} dB, {seconds:.1f} s")
+    return 0
 
 
-def evaluate(options: argparse.Namespace) -> None:
+def _report(bad: Sequence[str], done: int) -> int:
+    """Tell which files were bad, and return the exit code: 3 where others were good.
+
+    Raises:
+        UserError: none was.
+    """
+    if bad and not done:
+        raise UserError(f"{bad[0]}{f', and {len(bad) - 1} more like it' if len(bad) > 1 else ''}")
+    for each in bad:
+        print(f"istapp: {' '.join(each.split())}", file=sys.stderr)
+    if bad:
+        print(f"istapp: {len(bad)} files are bad and were left out; the same command goes on", file=sys.stderr)
+    return 3 if bad else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Evaluate a method on a set."""
     from istapp.evaluation import evaluate, summary
 
-    ratios, method = percents(options.ratios), _method(options)
+    ratios = percents(options.ratios)
     if options.out:
         refuse_unwritable(options.out)
+    method, bad = _method(options), []
     rows = evaluate(
         method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run,
-        progress=_line, say=print,
+        progress=line, say=print, bad=bad,
     )  # fmt: skip
-    _line("")
-    print(summary(rows))
-    if options.out:
+    line("")
+    if rows:
+        print(summary(rows))
+    if rows and options.out:
         print(f"{len(rows)} rows in {options.out}")
-
-
-def _line(text: str) -> None:
-    """Show one line of progress in place, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r{text:78}", end="" if text else "\r", file=sys.stderr, flush=True)
+    return _report(bad, len(rows))
 
 
 def experiments(options: argparse.Namespace) -> None:
@@ -176,7 +199,7 @@ def reproduce(options: argparse.Namespace) -> None:
     if options.out:
         refuse_unwritable(options.out, folder=True)
     reproduce(
-        options.name, options.profile, options.device, options.minutes, options.out, options.again, progress=_line
+        options.name, options.profile, options.device, options.minutes, options.out, options.again, progress=line
     )  # fmt: skip
 
 

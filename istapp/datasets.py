@@ -9,6 +9,7 @@ A registered set is looked for in the folder (or pack) that the environment vari
 user's cache. It is downloaded only when asked for, and it is complete and right or an error: never a part of it.
 """
 
+import contextlib
 import csv
 import os
 from functools import cache
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from istapp import downloads
-from istapp.errors import UserError, nearest
+from istapp.errors import UserError, nearest, speakable
 from istapp.images import Image, data_hash, image_files, read_image
 from istapp.packs import packed, read_pack, write_pack
 from istapp.paths import PHOTOS
@@ -52,10 +53,13 @@ def attribution() -> list[dict[str, str]]:
         return [{"name": Path(row["file"]).stem, **row} for row in csv.DictReader(file)]
 
 
-def load(name: str | Path, download: bool = False, images: list[str] | None = None) -> list[Image]:
+def load(
+    name: str | Path, download: bool = False, images: list[str] | None = None, bad: list[str] | None = None
+) -> list[Image]:
     """Return the images of a registered set, a folder, a single file or a pack (``FILE.safetensors:SET``).
 
-    `images` picks some by name, in that order. `download` fetches a registered set that is not at hand.
+    `images` picks some by name, in that order. `download` fetches a registered set that is not at hand. Where a list
+    `bad` is given, a line for each file of a folder that is no whole image is added to it and the others are returned.
 
     Raises:
         UserError: the set is unknown, missing, incomplete or not the registered one; a file is not an image.
@@ -67,7 +71,7 @@ def load(name: str | Path, download: bool = False, images: list[str] | None = No
         path, _, inner = text.partition(".safetensors")
         found = read_pack(path + ".safetensors", inner.removeprefix(":") or None)
     elif text and Path(text).is_dir():
-        found = _load_folder(Path(text))
+        found = _load_folder(Path(text), bad)
     elif text and Path(text).exists():
         found = [read_image(text)]
     else:
@@ -75,12 +79,20 @@ def load(name: str | Path, download: bool = False, images: list[str] | None = No
     return found if images is None else _pick({image.name: image for image in found}, images, text)
 
 
-def _load_folder(folder: Path) -> list[Image]:
+def _load_folder(folder: Path, bad: list[str] | None) -> list[Image]:
     """Return a folder's images; two files that differ in their ending only keep it in their names."""
     files = image_files(folder)
-    stems = [path.stem for path in files]
-    found = [read_image(path) for path in files]
-    return [Image(path.name, i.pixels) if stems.count(i.name) > 1 else i for path, i in zip(files, found, strict=True)]
+    stems, found = [path.stem for path in files], []
+    for path in files:
+        try:
+            image = read_image(path)
+        except UserError as error:
+            if bad is None:
+                raise
+            bad.append(str(error))
+            continue
+        found.append(Image(speakable(path.name), image.pixels) if stems.count(path.stem) > 1 else image)
+    return found
 
 
 def _pick(by_name: dict, wanted: list[str], where: str) -> list:
@@ -151,7 +163,9 @@ def locate(dataset: Dataset) -> Path | None:
     if dataset.name == "photos":
         return PHOTOS
     roots = [Path(os.environ["ISTAPP_DATA"])] if os.environ.get("ISTAPP_DATA") else []
-    folders = [root / dataset.folder for root in (*roots, downloads.cache_folder())]
+    with contextlib.suppress(UserError):  # without a home folder there is no cache
+        roots.append(downloads.cache_folder())
+    folders = [root / dataset.folder for root in roots]
     return next((folder for folder in folders if len(_absent(dataset, folder)) < len(dataset.entries)), None)
 
 
@@ -164,8 +178,12 @@ def _missing(dataset: Dataset) -> str:
     """Return the line that tells a person how to get a set."""
     asked = os.environ.get("ISTAPP_DATA")
     tried = f"ISTAPP_DATA ({asked})" if asked else "ISTAPP_DATA (not set)"
+    try:
+        cache = f"in {downloads.cache_folder()}"
+    except UserError:
+        cache = "in a cache (there is no home folder: set XDG_CACHE_HOME)"
     return (
-        f"the data set {dataset.name} is not at hand, neither in {tried} nor in {downloads.cache_folder()}; "
+        f"the data set {dataset.name} is not at hand, neither in {tried} nor {cache}; "
         f"get it with `istapp datasets --download {dataset.name}` from {dataset.address} (an address not tried yet)"
     )
 

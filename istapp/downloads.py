@@ -2,7 +2,7 @@
 
 import http.client
 import os
-import sys
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 
 import PIL.Image
 
-from istapp.errors import UserError
+from istapp.errors import UserError, reason
 from istapp.images import decode, read_image
 from istapp.paths import write_atomically
-from istapp.registry import SETS, Dataset, Entry
+from istapp.progress import line
+from istapp.registry import ARCHIVE_BYTES, SETS, Dataset, Entry
 
 TIMEOUT = 30  # seconds without a byte
 PAUSE = 1.0  # seconds before the second attempt, doubled before each further one
@@ -26,13 +27,24 @@ CHUNK = 1 << 18
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
+class _TooLarge(Exception):
+    """More arrives than the file can be."""
+
+
 class _Broken(Exception):
     """The connection failed; another attempt may go on from what has arrived."""
 
 
 def cache_folder() -> Path:
-    """Return where downloaded sets are kept, ``~/.cache/istapp`` unless XDG_CACHE_HOME says otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "istapp"
+    """Return where downloaded sets are kept, ``~/.cache/istapp`` unless XDG_CACHE_HOME says otherwise.
+
+    Raises:
+        UserError: neither that variable nor a home folder is known.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "istapp"
+    except RuntimeError:
+        raise UserError("there is no home folder to keep downloads in: set XDG_CACHE_HOME to a folder") from None
 
 
 def fetch_set(dataset: Dataset) -> Path:
@@ -49,7 +61,7 @@ def fetch_set(dataset: Dataset) -> Path:
         for number, entry in enumerate(wanted, 1):
             url = dataset.url.format(file=entry.file, stem=Path(entry.file).stem)
             arrived = folder / f".{entry.file}"
-            fetch(url, arrived, f"{dataset.name}, file {number} of {len(wanted)}")
+            fetch(url, arrived, f"{dataset.name}, file {number} of {len(wanted)}", most=dataset.most_bytes(entry))
             try:
                 _store(arrived.read_bytes(), dataset, entry, url)
             finally:
@@ -57,18 +69,19 @@ def fetch_set(dataset: Dataset) -> Path:
     return folder
 
 
-def fetch(url: str, path: Path, label: str = "", attempts: int = 4) -> None:
+def fetch(url: str, path: Path, label: str = "", attempts: int = 4, most: int = ARCHIVE_BYTES) -> None:
     """Download one file; what an interrupted attempt has left in ``path.part`` is kept and continued.
 
     Raises:
-        UserError: the server refuses, the connection fails in every attempt, or the file cannot be written.
+        UserError: the server refuses, sends more than `most` bytes, the connection fails in every attempt, or the file
+            cannot be written.
     """
     part = path.with_name(path.name + ".part")
     problem: object = None
     for attempt in range(attempts):
         time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
         try:
-            _receive(url, part, label or path.name)
+            _receive(url, part, label or path.name, most)
         except urllib.error.HTTPError as error:
             problem = f"the server answered {error.code} {error.reason}"
             if error.code not in PASSING:
@@ -81,7 +94,7 @@ def fetch(url: str, path: Path, label: str = "", attempts: int = 4) -> None:
     raise UserError(f"{url}: {problem}; gave up after {attempts} attempts, the same command goes on where it stopped")
 
 
-def _receive(url: str, part: Path, label: str) -> None:
+def _receive(url: str, part: Path, label: str, most: int) -> None:
     """Append to `part` what the server still has, or start anew where it cannot continue."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "istapp"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -90,31 +103,56 @@ def _receive(url: str, part: Path, label: str) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
-        if error.headers.get("Content-Range") == f"bytes */{have}":
+        if have and error.headers.get("Content-Range") == f"bytes */{have}":
             return  # nothing comes after what is there: it was complete
-        part.unlink()
-        raise _Broken("what an earlier attempt left does not fit") from None
+        part.unlink(missing_ok=True)
+        raise _Broken("the server has no part of the file that fits") from None
     with answer:
         start = have if answer.status == 206 else 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        got = _append(_chunks(answer, start, total, label), part, "ab" if start else "wb")
+        total = _announced(answer, start)
+        try:
+            _refuse_size(total or 0, most, part)
+            got = _append(_chunks(answer, start, total, label, most), part, "ab" if start else "wb")
+        except _TooLarge:
+            part.unlink(missing_ok=True)
+            size = f"{most / 2**20:.0f} MiB"
+            raise UserError(f"{url} sends more than the {size} that it can be; nothing is kept") from None
     if total is not None and got != total:
         raise _Broken(f"the connection ended after {got} of {total} bytes")
 
 
-def _chunks(answer: http.client.HTTPResponse, start: int, total: int | None, label: str) -> Iterator[bytes]:
+def _announced(answer: http.client.HTTPResponse, start: int) -> int | None:
+    """Return how large the whole file will be, None where the server does not say it or says no number."""
+    length = answer.headers.get("Content-Length", "")
+    return start + int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
+
+
+def _refuse_size(total: int, most: int, part: Path) -> None:
+    """Raise `_TooLarge` for what is more than it can be, UserError for what the disk has no room for."""
+    if total > most:
+        raise _TooLarge
+    folder = next(each for each in part.parents if each.exists())
+    free = shutil.disk_usage(folder).free
+    if total > free:
+        raise UserError(f"cannot write {part}: it needs {total / 2**20:.0f} MiB, and {free / 2**20:.0f} are free")
+
+
+def _chunks(
+    answer: http.client.HTTPResponse, start: int, total: int | None, label: str, most: int
+) -> Iterator[bytes]:
     """Yield what arrives, with a progress line for a person at a terminal."""
     got = start
     try:
         while chunk := answer.read(CHUNK):
-            yield chunk
             got += len(chunk)
-            _progress(f"{label}: {got / 2**20:.1f}" + (f" of {total / 2**20:.1f} MiB" if total else " MiB"))
-    except (OSError, http.client.HTTPException) as error:
+            if got > most:
+                raise _TooLarge
+            yield chunk
+            line(f"{label}: {got / 2**20:.1f}" + (f" of {total / 2**20:.1f} MiB" if total else " MiB"))
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise _Broken(str(error)) from None
     finally:
-        _progress("")
+        line("")
 
 
 def _append(chunks: Iterator[bytes], part: Path, mode: str) -> int:
@@ -131,14 +169,8 @@ def _append(chunks: Iterator[bytes], part: Path, mode: str) -> int:
         raise _unwritable(part, error) from None
 
 
-def _progress(text: str) -> None:
-    """Show a line that the next one replaces; silent where standard error is no terminal."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
 def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
+    return UserError(f"cannot write {path}: {reason(error)}")
 
 
 def _unfinished(dataset: Dataset) -> list[Entry]:
@@ -204,9 +236,13 @@ def _unpack(archive: Path, wanted: list[tuple[Dataset, Entry]]) -> None:
                 name = dataset.member.format(stem=Path(entry.file).stem)
                 if name.lower() not in members:
                     raise UserError(f"the archive {dataset.url} holds no {name}, so it is not {dataset.name}")
-                _store(file.read(members[name.lower()]), dataset, entry, f"{dataset.url}/{name}")
-                _progress(f"{dataset.name}: {number} of {len(wanted)} images")
+                with file.open(members[name.lower()]) as member:
+                    data = member.read(dataset.most_bytes(entry) + 1)
+                if len(data) > dataset.most_bytes(entry):
+                    raise UserError(f"{name} in the archive {dataset.url} is larger than an image of {dataset.name}")
+                _store(data, dataset, entry, f"{dataset.url}/{name}")
+                line(f"{dataset.name}: {number} of {len(wanted)} images")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"the archive {archive} is damaged ({error}) and was removed; download it again") from None
     finally:
-        _progress("")
+        line("")

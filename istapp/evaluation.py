@@ -13,10 +13,11 @@ from torch import Tensor
 
 from istapp import datasets, rows
 from istapp.datasets import Image
-from istapp.errors import UserError
+from istapp.errors import UserError, told
 from istapp.identity import code_key, short, weights_key
 from istapp.methods import Method, blockwise
 from istapp.metrics import finite, psnr, ssim
+from istapp.progress import Progress
 from istapp.provenance import commit
 from istapp.registry import SETS
 from istapp.rows import COLUMNS, IDENTITY, Row, name_of, read_rows
@@ -54,6 +55,7 @@ def reconstruct(method: Method, image: Tensor, sampling: BlockSampling) -> tuple
     """
     x, crop = pad(image, sampling.block)
     y = sampling.A(x)
+    del x  # a large image's memory is wanted by the method
     _wait_for(image)
     start = time.perf_counter()
     estimate = method(y, sampling).detach()
@@ -101,6 +103,7 @@ def evaluate(
     label: str = "images",
     progress: Callable[[str], None] | None = None,
     say: Callable[[str], None] | None = None,
+    bad: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Reconstruct every image of a set at every ratio, on luma, and return a row for each.
 
@@ -118,6 +121,8 @@ def evaluate(
         label: what the rows call a list of images.
         progress: called with a line of text after every image.
         say: called, before any work, with a line on what is computed again and why.
+        bad: where a list is given, a line for each file that is no image, and for each image that the method cannot
+            do, is added to it, and the others go on.
 
     Returns:
         The rows that were asked for, as dictionaries with the keys `COLUMNS`.
@@ -129,23 +134,40 @@ def evaluate(
     where = device(device_name)
     method = (blockwise(method) if block_by_block else method).to(where)
     samplings = {ratio: method.sampling(ratio, seed) for ratio in ratios}  # refuses a ratio before any work
-    images = datasets.load(dataset) if isinstance(dataset, (str, Path)) else list(dataset)
+    images = datasets.load(dataset, bad=bad) if isinstance(dataset, (str, Path)) else list(dataset)
     label = label_of(dataset) if isinstance(dataset, (str, Path)) else label
     plan = _planned(method, images, samplings, label, run)
     done = _stored(out, [row for row, *_ in plan], say)
-    found = []
-    for planned, image, sampling in plan:
+    found, clock = [], Progress("", len(plan))
+    for number, (planned, image, sampling) in enumerate(plan, 1):
         row = done.get(_key(planned))
         if row is None:
-            row = planned | _measure(method, image, sampling, where)
+            measured = _tried(method, image, sampling, where, bad)
+            if measured is None:
+                continue
+            row = planned | measured
             row["variant"] = method.variant  # a method that its clock stopped says so only now
             done[_key(row)] = row
             if out is not None:
                 rows.put(out, row, {other["pixels"] for other, *_ in plan if other["image"] == row["image"]})
         found.append(row)
         if progress:
-            progress(f"{method.name} {row['image']} {row['ratio']} %: {row['psnr']} dB")
+            about = f"{method.name} {row['image']} {row['ratio']} %: {row['psnr']} dB"
+            progress(f"{about}; {len(found)} of {len(plan)} rows, {clock.left(number)}")
     return [_numbers(row) for row in found]
+
+
+def _tried(
+    method: Method, image: Image, sampling: BlockSampling, where: torch.device, bad: list[str] | None
+) -> Row | None:
+    """Measure an image; where `bad` collects what cannot be done, add a line to it and return None instead."""
+    try:
+        return _measure(method, image, sampling, where)
+    except (UserError, MemoryError, RuntimeError) as error:
+        if bad is None or told(error) is None:
+            raise
+        bad.append(f"{image.name} at {100 * sampling.ratio:g} %: {told(error)}")
+        return None
 
 
 def _planned(

@@ -57,13 +57,20 @@ def psnr(estimate: Tensor, reference: Tensor) -> float:
         raise ValueError(f"PSNR needs two images of one shape, not {tuple(estimate.shape)}, {tuple(reference.shape)}")
     if not finite(estimate, reference):  # clipping would turn infinity into white, and NaN compares with nothing
         return math.nan
-    error = (estimate.double().clamp(0, 1) - reference.double()).square().mean().item()
+    error = _clipped_error(estimate, reference)
     return -10 * math.log10(error) if error > 0 else math.inf
 
 
 def finite(*tensors: Tensor) -> bool:
     """Tell whether every number in tensors is one: neither NaN nor infinite."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def _clipped_error(estimate: Tensor, reference: Tensor, most: int = 2**22) -> float:
+    """Return the mean squared error of the clipped estimate in float64, some rows at a time: images may be large."""
+    width = reference.shape[-1] if reference.ndim else 1
+    bands = zip(*(each.reshape(-1, width).split(max(most // width, 1)) for each in (estimate, reference)))
+    return sum((a.double().clamp(0, 1) - b.double()).square().sum().item() for a, b in bands) / reference.numel()
 
 
 def ssim(estimate: Tensor, reference: Tensor, window: int = 7) -> float:

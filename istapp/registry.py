@@ -14,11 +14,14 @@ import numpy as np
 import PIL.Image
 import torch
 
-from istapp.errors import UserError, nearest
+from istapp.errors import UserError, nearest, reason
 from istapp.images import Image, hash_of_hashes
 from istapp.paths import DATA
 
 REGISTRY = DATA / "registry.csv"
+
+#: What no archive of a set (the largest known has 0.45 GB), and no image in one (of up to 2040 x 2040 pixels), exceeds.
+ARCHIVE_BYTES, MEMBER_BYTES = 2**30, 2**26
 
 
 class Entry(NamedTuple):
@@ -33,10 +36,25 @@ class Entry(NamedTuple):
 
 @cache
 def entries(name: str) -> tuple[Entry, ...]:
-    """Return what the registry holds of a set, in the set's order."""
-    with REGISTRY.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["set"] == name]
-    return tuple(Entry(r["file"], int(r["height"]), int(r["width"]), int(r["channels"]), r["sha256"]) for r in rows)
+    """Return what the registry holds of a set, in the set's order.
+
+    Raises:
+        UserError: the registry is damaged, or names a file that does not lie in the set's own folder.
+    """
+    try:
+        with REGISTRY.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            return tuple(_entry(row) for row in reader if row["set"] == name)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"{REGISTRY} is damaged: {reason(error)}; restore it from the project") from None
+
+
+def _entry(row: dict[str, str]) -> Entry:
+    """Return a row as an entry, if its file is a plain name: what is downloaded is written there."""
+    file = row["file"]
+    if file in ("", ".", "..") or any(letter in file for letter in "/\\\0:"):
+        raise ValueError(f"{file!r} is no plain name of a file")
+    return Entry(file, int(row["height"]), int(row["width"]), int(row["channels"]), row["sha256"])
 
 
 @cache
@@ -106,6 +124,10 @@ class Dataset:
     member: str = ""
     parent: str = ""
     recipe: Callable[[Image], Image] = unchanged
+
+    def most_bytes(self, entry: Entry) -> int:
+        """Return how large the published file of an image may be, with room to spare: nothing larger is fetched."""
+        return MEMBER_BYTES if self.member else 8 * entry.height * entry.width + 2**20
 
     @property
     def entries(self) -> tuple[Entry, ...]:

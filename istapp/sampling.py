@@ -270,7 +270,8 @@ def pad(image: Tensor, block: int = BLOCK) -> tuple[Tensor, Callable[[Tensor], T
         UserError: the image holds whole numbers, values far outside [0, 1], or what is not finite.
     """
     _refuse_integers(image)
-    largest = float(image.detach().abs().max()) if image.numel() else 0.0
+    least, most = torch.aminmax(image.detach()) if image.numel() else (torch.zeros(()),) * 2
+    largest = float(torch.maximum(-least, most))
     if not largest <= _FAR_OUTSIDE:
         raise UserError(f"an image lies in [0, 1] and this one reaches {largest:g}; from 0 to 255: image / 255")
     height, width = image.shape[-2:]

@@ -28,7 +28,6 @@ from istapp.precision import native
 from istapp.provenance import commit, device_name
 from istapp.sampling import MixedSampling
 from istapp.training import Run, ours
-from istapp.training.benchmark import matrix_peak
 from istapp.training.patches import Patches
 from istapp.training.trainer import Trainer
 
@@ -148,18 +147,31 @@ class _Way:
     optimiser: Callable[[], float] = lambda: float("nan")
 
 
+def _product(dtype: torch.dtype, device: str) -> tuple[float, Callable[[], object]]:
+    """Return the operations of a large product of matrices, and the product: the practical peak of a machine."""
+    n = 8192 if device == "cuda" else 1024
+    a = torch.randn(n, n, device=device).to(dtype)
+    return 2.0 * n**3, lambda: a @ a
+
+
 def _timings(what: str, network: Method, ways: list[_Way], pixels: int, operations: float, device: str) -> list[Timing]:
-    turns = take_turns([way.work for way in ways], device)
+    formats = list(dict.fromkeys(way.precision for way in ways))
+    products = [_product(getattr(torch, name), device) for name in formats]
+    turns = take_turns([way.work for way in ways] + [work for _, work in products], device)
+    peaks = {
+        name: operations / statistics.median(own)
+        for name, (operations, _), own in zip(formats, products, turns[len(ways) :])
+    }
     config = getattr(network, "config", {})
     rows = []
     for way, own in zip(ways, turns):
         seconds, low, high = middle(own)
         ratio, ratio_low, ratio_high = middle([plain / mine for plain, mine in zip(turns[0], own)])
-        peak = matrix_peak(torch.device(device), getattr(torch, way.precision))
         share = way.optimiser()
         rows.append(Timing(
             what, network.name, config.get("stages", 0), config.get("channels", 0), pixels, way.name, way.precision,
-            seconds, low, high, ratio, ratio_low, ratio_high, len(own), pixels / seconds, operations / seconds / peak,
+            seconds, low, high, ratio, ratio_low, ratio_high, len(own), pixels / seconds,
+            operations / seconds / peaks[way.precision],
             share if share == share else "", peak_memory(way.work, device), device, device_name(device),
             torch.get_num_threads(), commit(),
         ))  # fmt: skip

@@ -143,7 +143,6 @@ def test_words_that_are_off(capsys: pytest.CaptureFixture) -> None:
     assert "--help" in fails(capsys, "evaluate", "--method", "linear", "--dataset", "photos", "--seed", "x")
     assert "name one experiment" in fails(capsys, "train")
     assert "cpu or cuda" in fails(capsys, "train", "--queue", "--device", "tpu")
-    assert "say what to measure" in fails(capsys, "benchmark")
     assert "--pack takes" in fails(capsys, "datasets", "--pack", "x.safetensors")
     assert "cpu or cuda" in fails(capsys, "evaluate", "--method", "linear", "--dataset", "photos", "--device", "gpu")
 

@@ -1,12 +1,15 @@
 """Downloads against a server on this machine: whole, interrupted, resumed, refused."""
 
+import contextlib
 import http.server
 import io
 import re
 import threading
+import tracemalloc
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -28,6 +31,8 @@ class Server:
     breaks: list[int] = field(default_factory=list)  # after how many bytes the next answers end
     answers: list[int] = field(default_factory=list)  # status codes of the next answers
     asked: list[tuple[str, str]] = field(default_factory=list)
+    length: str | None = None  # what every answer says its length is, "" for nothing
+    endless: bool = False
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,8 +52,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header("Content-Range", f"bytes */{len(data)}")
                 return self.end_headers()
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(data) - start))
+        length = str(len(data) - start) if server.length is None else server.length
+        if length:
+            self.send_header("Content-Length", length)
         self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            while server.endless:
+                self.wfile.write(bytes(2**16))
         end = server.breaks.pop(0) if server.breaks else len(data)
         self.wfile.write(data[start : start + end])
 
@@ -323,3 +333,94 @@ def test_a_wrong_archive_is_not_kept(server, register, wrong, reason):
     with pytest.raises(UserError, match=reason) as error:
         datasets.download("Tiny")
     assert "\n" not in str(error.value) and kept(folder) == []
+
+
+# ---- servers and archives that mean harm
+
+
+@pytest.mark.parametrize("length", ["", "999999999999", "30000000"])
+def test_a_body_without_end_is_not_kept(length: str, server, register) -> None:
+    folder = register({"a.png": png(1)}, f"{server.address}/{{file}}")
+    server.files, server.endless, server.length = {"a.png": b""}, True, length
+    with pytest.raises(UserError, match="more than the 1 MiB"):
+        datasets.download("Tiny")
+    server.endless = False
+    assert not kept(folder) and len(server.asked) == 1
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "1e3", "9" * 5000, "3"])
+def test_a_lying_length_is_no_traceback(length: str, server, register) -> None:
+    folder = register({"a.png": png(1)}, f"{server.address}/{{file}}")
+    server.files, server.length = {"a.png": png(1)}, length
+    with contextlib.suppress(UserError):
+        datasets.download("Tiny")
+    assert kept(folder) in ([], ["a.png"])
+
+
+def test_no_part_for_a_file_of_which_there_is_none(server, register) -> None:
+    register({"a.png": png(1)}, f"{server.address}/{{file}}")
+    server.files, server.answers = {"a.png": png(1)}, [416, 416]
+    datasets.download("Tiny")
+    server.answers = [416] * 9
+    with pytest.raises(UserError, match="no part of the file"):
+        downloads.fetch(f"{server.address}/a.png", downloads.cache_folder() / "b.png")
+
+
+def test_a_member_that_unpacks_to_gigabytes_is_refused(server, register, monkeypatch) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file, file.open("a.png", "w", force_zip64=True) as out:
+        for _ in range(40):
+            out.write(bytes(2**20))
+    monkeypatch.setattr(registry, "MEMBER_BYTES", 2**24)
+    register({"a.png": png(1)}, f"{server.address}/set.zip", "{stem}.png")
+    server.files = {"set.zip": archive.getvalue()}
+    tracemalloc.start()
+    with pytest.raises(UserError, match="larger than an image"):
+        datasets.download("Tiny")
+    assert tracemalloc.get_traced_memory()[1] < 3 * 2**24
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("file", ["../a.png", "/etc/a.png", "b/../../a.png", "..", "", "a\\b.png", "C:a.png"])
+def test_a_registry_names_plain_files_only(file: str, tmp_path: Path, monkeypatch) -> None:
+    table = tmp_path / "registry.csv"
+    table.write_text(f"set,file,height,width,channels,sha256\nEvil,{file},1,1,1,00\n")
+    monkeypatch.setattr(registry, "REGISTRY", table)
+    with pytest.raises(UserError, match="no plain name"):
+        registry.entries("Evil")
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "set,file,height,width,channels,sha256\nEvil,a,x,1,1,0\n"])
+def test_a_damaged_registry_is_one_line(text: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "registry.csv").write_text(text)
+    monkeypatch.setattr(registry, "REGISTRY", tmp_path / "registry.csv")
+    registry.entries.cache_clear()
+    if text:
+        with pytest.raises(UserError, match="restore it"):
+            registry.entries("Evil")
+    else:
+        assert registry.entries("Evil") == ()
+    registry.entries.cache_clear()
+
+
+def test_a_full_disk_is_told_before_anything_is_fetched(server, register, monkeypatch) -> None:
+    folder = register({"a.png": png(1)}, f"{server.address}/{{file}}")
+    server.files = {"a.png": png(1)}
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(UserError, match="cannot write .* are free"):
+        datasets.download("Tiny")
+    assert not kept(folder)
+
+
+def test_without_a_home_folder_the_sets_at_hand_are_found(tmp_path: Path, monkeypatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(downloads.Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("ISTAPP_DATA", str(tmp_path))
+    assert datasets.load("photos", images=["camera"]) and datasets.status()
+    with pytest.raises(UserError, match="set XDG_CACHE_HOME"):
+        datasets.load("Set11")
+    with pytest.raises(UserError, match="set XDG_CACHE_HOME"):
+        datasets.download("Set11")

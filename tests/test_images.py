@@ -1,7 +1,10 @@
 """Image files: decoding, luma, hashes, and what is no image."""
 
+import os
 import struct
+import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +96,7 @@ def test_transparency_goes_on_white(tmp_path_factory, rgba):
     assert gray.shape == la.shape[:2] and np.abs(gray - expected[..., 2]).max() <= 0.5
 
 
+@pytest.mark.filterwarnings("ignore:.*no gray level exceeds")
 @given(arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_sixteen_bits_become_the_nearest_eight(tmp_path_factory, values):
     for suffix in ("png", "tif"):
@@ -192,3 +196,49 @@ def test_no_bytes_escape_as_another_error(tmp_path_factory, junk, kept):
     path = tmp_path_factory.mktemp("junk") / "x.png"
     path.write_bytes((PHOTOS / "brick.png").read_bytes()[:kept] + junk)
     refused(lambda: read_image(path), "x.png")
+
+
+def test_a_small_file_may_not_ask_for_any_amount_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "large.png", np.zeros((300, 400), np.uint8))
+    monkeypatch.setenv("ISTAPP_MAX_PIXELS", "1e5")
+    monkeypatch.setattr(PIL.Image.Image, "load", lambda _: pytest.fail("decoded before its size was known"))
+    refused(lambda: read_image(path), "400 x 300 pixels", "100,000", "ISTAPP_MAX_PIXELS=120000 raises")
+    monkeypatch.undo()
+    monkeypatch.setenv("ISTAPP_MAX_PIXELS", "120000")
+    assert read_image(path).size == (300, 400)
+    monkeypatch.setenv("ISTAPP_MAX_PIXELS", "many")
+    refused(lambda: read_image(path), "ISTAPP_MAX_PIXELS is a number")
+
+
+def test_the_limit_of_pixels_is_ours_and_not_pillows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "i.png", noise(0, (50, 50)))
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(path).size == (50, 50)
+    assert PIL.Image.MAX_IMAGE_PIXELS == 1000
+
+
+@pytest.mark.parametrize("make", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero")])
+def test_what_never_ends_is_not_read(make: Callable, tmp_path: Path) -> None:
+    make(tmp_path / "i.png")
+    refused(lambda: read_image(tmp_path / "i.png"), "device or a pipe")
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "i.png").open("wb") as file:
+        file.truncate(10**12)
+    refused(lambda: read_image(tmp_path / "i.png"), "so large a file")
+
+
+def test_twelve_bits_in_sixteen_are_said_and_scaled_when_asked_for(tmp_path: Path) -> None:
+    deep = np.linspace(0, 4095, 80).astype(np.uint16).reshape(8, 10)
+    path = save(tmp_path / "i.png", deep)
+    with pytest.warns(UserWarning, match="no gray level exceeds 4095 .* --bits 12"):
+        assert read_image(path).pixels.max() == 16
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaled = read_image(path, bits=12).pixels.numpy()
+        assert read_image(save(tmp_path / "j.png", deep * 16)).pixels.max() == 255
+    np.testing.assert_array_equal(scaled, np.round(deep / 4095 * 255))
+    refused(lambda: read_image(path, bits=10), "do not fit in 10 bits")

@@ -215,7 +215,7 @@ def test_a_file_name_that_is_no_text_is_escaped(tmp_path: Path, capsys: pytest.C
     except OSError:
         pytest.skip("this file system has no such names")
     evaluated(capsys, folder, tmp_path / "r.csv")
-    assert [row["image"] for row in read_rows(tmp_path / "r.csv")] == [r"Gr\udcf6\udcdfe"]
+    assert [row["image"] for row in read_rows(tmp_path / "r.csv")] == [r"Gr\xf6\xdfe"]
 
 
 # The file ----------------------------------------------------------------------------------------------------------

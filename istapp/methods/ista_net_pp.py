@@ -18,10 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from istapp import strips
 from istapp import weights as files
 from istapp.errors import UserError
 from istapp.methods import found
 from istapp.methods.base import Method, Network
+from istapp.progress import Progress
 from istapp.sampling import BlockSampling
 
 
@@ -118,8 +120,36 @@ class ISTANetPP(Network):
         return steps
 
     def forward(self, y: Tensor, sampling: BlockSampling) -> Tensor:
-        """Reconstruct (B, m, h, w) measurements to (B, 1, 33h, 33w) images."""
-        return self.trace(y, sampling)[-1][1]
+        """Reconstruct (B, m, h, w) measurements to (B, 1, 33h, 33w) images, large ones strip by strip."""
+        learning = torch.is_grad_enabled() and (y.requires_grad or any(p.requires_grad for p in self.parameters()))
+        if not learning and len(y) * y.shape[2] * y.shape[3] * sampling.block**2 > strips.LARGE:
+            return self._by_strips(y, sampling)
+        rho, sigma = self.conditions(sampling.ratio)
+        x = x0 = sampling.adjoint(y)
+        for k, proximal_mapping in enumerate(self.stages):
+            r = gradient_descent(x, x0, rho[:, k], sampling)
+            x = proximal_mapping(r, None if sigma is None else sigma[:, k])
+        return x
+
+    def _by_strips(self, y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Do the same with two images, the back-projection and the features of one strip in memory.
+
+        A gradient step takes rows of blocks, which know nothing of each other; a proximal mapping takes strips with as
+        many rows around them as its convolutions see.
+        """
+        rho, sigma = self.conditions(sampling.ratio)
+        x0 = sampling.adjoint(y)
+        x, mapped = x0.clone(), torch.empty_like(x0)
+        clock = Progress(self.name, len(self.stages))
+        for k, proximal_mapping in enumerate(self.stages):
+            for rows in strips.rows(x.shape, sampling.block):
+                x[..., rows, :] = gradient_descent(x[..., rows, :], x0[..., rows, :], rho[:, k], sampling)
+            for images, rows, seen, inside in strips.cut(x.shape, halo=strips.reach(proximal_mapping)):
+                level = None if sigma is None else sigma[images, k] if len(sigma) > 1 else sigma[:, k]
+                mapped[images, :, rows] = proximal_mapping(x[images, :, seen], level)[..., inside, :]
+                clock.show(k + rows.stop / x.shape[-2] * images.stop / len(x))
+            x, mapped = mapped, x
+        return x
 
     def matrices(self) -> list[str]:
         """Return the names of the residual blocks' convolutions, C x C x 3 x 3."""

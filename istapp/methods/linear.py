@@ -26,11 +26,12 @@ SECOND_MOMENT = paths.WEIGHTS / "second-moment.safetensors"
 @cache
 def second_moment() -> Tensor:
     r"""Return :math:`C = E[xx^\top]` over all 33 x 33 blocks of Train400, (1089, 1089) float64."""
-    packed = files.load(SECOND_MOMENT)[1]["upper"].double()
-    rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
-    c = torch.zeros(BLOCK**2, BLOCK**2, dtype=torch.float64)
-    c[rows, columns] = packed
-    return torch.triu(c, 1).T + c
+    with torch.device("cpu"):  # it is kept, also where a network is being built that has no memory yet
+        packed = files.load(SECOND_MOMENT)[1]["upper"].double()
+        rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
+        c = torch.zeros(BLOCK**2, BLOCK**2, dtype=torch.float64)
+        c[rows, columns] = packed
+        return torch.triu(c, 1).T + c
 
 
 def fit_second_moment(images: Iterable[Tensor], stride: int = 7) -> Tensor:

@@ -1,0 +1,37 @@
+"""The one line of progress on a terminal, and how long the rest will take."""
+
+import math
+import sys
+import time
+
+
+def line(text: str) -> None:
+    """Show one line of progress on standard error, in place of the one before; silent where that is no terminal."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(f"\r\x1b[K{text[:200]}", end="", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Shows how much of `total` is done and how long the rest will take, twice a second at most."""
+
+    def __init__(self, what: str, total: float) -> None:
+        """Begin to count the time; `what` stands in front of each line."""
+        self.what, self.total = what, total
+        self.start, self.shown = time.monotonic(), -math.inf
+
+    def left(self, done: float) -> str:
+        """Return how long the rest will take at the speed so far, as text; empty where nothing is done yet."""
+        if not done:
+            return ""
+        seconds = (time.monotonic() - self.start) / done * (self.total - done)
+        return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"
+
+    def show(self, done: float, about: str = "") -> None:
+        """Tell that `done` of the total is done."""
+        now = time.monotonic()
+        if now - self.shown > 0.5 or done >= self.total:
+            self.shown = now
+            parts = [f"{self.what} {100 * done / self.total:.0f} %", self.left(done), about]
+            line(", ".join(filter(None, parts)))
+        if done >= self.total:
+            line("")
