@@ -34,7 +34,7 @@ PARTS = {
 SAID = {"parameters", "libraries"}  # parts whose values a person understands
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 ASKS_FOR_DOCSTRINGS = re.compile(r"__doc__|\bgetdoc\b|\bhelp\(|\bpydoc\b")
-QUOTED = 24  # so many letters of a line of a docstring in an output are no accident
+QUOTED = 32  # so many letters from the beginning of a line of a docstring stand in an output by no accident
 PINS = ROOT / "constraints.txt"
 
 
