@@ -22,8 +22,9 @@ CHAPTER: Cells = [
 SOURCE: Cells = [
     ("markdown", "# Source\n\n![a single dot](dot.png)\n\n[a page](../aside.md)", {}),
     ("code", 'profile = "laptop"', {"tags": ["parameters"]}),
-    ("code", "import inspect, sys\nfrom istapp import words", {}),
+    ("code", "import inspect, sys\nfrom istapp import told, words", {}),
     ("code", "print(inspect.getsource(words), sys.executable)", {}),
+    ("code", "print(told.summary())", {}),
 ]
 COVER = "# Cover\n\n[The trial](../notebooks/01_trial.ipynb): {glue:text}`../notebooks/01_trial.ipynb::answer:.1f`.\n"
 TOC = """format: jb-book
@@ -34,6 +35,13 @@ chapters:
   - file: notebooks/aside
 """
 WORDS = '"""Words."""\n\nANSWER = 41.96  # nearly\n'
+TOLD = """'''A docstring of two lines, which the
+second of the chapters shows to its reader.'''
+
+
+def summary():
+    return " ".join(__doc__.split())
+"""
 
 
 def write_notebook(path: Path, cells: Cells) -> None:
@@ -62,6 +70,7 @@ def write_book(book: Path, toc: str = TOC) -> Path:
         (book / folder).mkdir(parents=True)
     shutil.copy(ROOT / "istapp" / "book.py", book / "istapp")
     (book / "istapp" / "words.py").write_text(WORDS)
+    (book / "istapp" / "told.py").write_text(TOLD)
     (book / "data" / "words.txt").write_text("forty-two")
     (book / "data" / "unread.txt").write_text("nobody reads this")
     (book / "book" / "trial_cover.md").write_text(COVER)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from books import CHAPTER, COVER, ROOT, WORDS, build, write_chapter
+from books import CHAPTER, COVER, ROOT, TOLD, WORDS, build, write_chapter
 from pipeline import keys
 
 pytestmark = pytest.mark.xdist_group("build")  # one worker builds the book for all tests of this file
@@ -28,7 +28,7 @@ def test_key_holds_what_was_read_and_no_more(built):
     assert record["processor_seconds"] > 0
     assert list(key["data"]) == ["data/words.txt"]
     assert {"python", "matplotlib", "numpy"} <= key["libraries"].keys() and "istapp" not in key["libraries"]
-    assert list(key["modules"]) == ["istapp/book.py", "istapp/words.py"]
+    assert list(key["modules"]) == ["istapp/book.py", "istapp/told.py", "istapp/words.py"]
     assert key["parameters"] == {"profile": "laptop"} and len(key["cells"]) == 4
 
 
@@ -70,9 +70,13 @@ def test_publish_refuses_a_stale_key_by_name(book, what):
     assert not (book / "build" / "html" / ".nojekyll").exists()
 
 
-def test_comments_and_docstrings_make_only_a_chapter_stale_that_shows_them(book):
-    (book / "istapp" / "words.py").write_text(WORDS.replace("Words.", "Other words.").replace("nearly", "about"))
-    stale = "more/02_source.ipynb is stale: data file istapp/words.py changed"
+@pytest.mark.parametrize(
+    ("module", "new"),
+    [("words", WORDS.replace("Words.", "Others.").replace("nearly", "about")), ("told", TOLD.replace("two", "few"))],
+)
+def test_comments_and_docstrings_make_only_a_chapter_stale_that_shows_them(book, module, new):
+    (book / "istapp" / f"{module}.py").write_text(new)
+    stale = f"more/02_source.ipynb is stale: data file istapp/{module}.py changed"
     assert build(book, "publish").stderr.splitlines()[0] == stale
 
 

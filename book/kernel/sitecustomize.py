@@ -2,9 +2,9 @@
 
 Python imports `sitecustomize` at its start. An audit hook then appends to the file ISTAPP_READS, one a line, each file
 opened for reading and each folder listed below one of the folders ISTAPP_READS_UNDER, and "import NAME" for each
-top-level module imported; programs that the chapter starts do the same. A module's file that is opened to be imported,
-or for a stack that a library remembers (torch does at each seed), is not read: no page shows it. What native code opens
-is unseen; istapp.weights announces the files that safetensors opens.
+top-level module imported; programs that the chapter starts do the same. A module's file is not read that is opened for
+import, for a hash of its code, or for a stack that a library remembers (torch does at each seed): no page shows it.
+What native code opens is unseen; istapp.weights announces the files that safetensors opens.
 """
 
 import os
@@ -13,6 +13,7 @@ import types
 
 ROOTS = tuple(os.path.join(root, "") for root in os.environ["ISTAPP_READS_UNDER"].split(os.pathsep))
 RECORD = os.open(os.environ["ISTAPP_READS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+SILENT = {"format_stack", "code_key"}  # functions of traceback and istapp.identity that open modules and show none
 noted = set()
 
 
@@ -26,7 +27,7 @@ def write(line: str) -> None:
 def shows(frame: types.FrameType) -> bool:
     """Whether what the code of `frame` opens, the file of a module, may be seen afterwards."""
     caller: types.FrameType | None = frame
-    while caller and caller.f_code.co_name != "format_stack":
+    while caller and caller.f_code.co_name not in SILENT:
         caller = caller.f_back
     return caller is None and "importlib" not in frame.f_code.co_filename
 

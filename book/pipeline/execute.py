@@ -112,10 +112,11 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> tuple[set[s
         raise BuildError(f"{name}: {error.ename}: {error.evalue} in {where}") from None
     except (CellTimeoutError, DeadKernelError) as error:
         raise BuildError(f"{name}: {str(error).strip().splitlines()[0]}") from None
+    shown = keys.quoted(json.loads(output.read_text(encoding="utf-8")))
     lines = set(trace.read_text(encoding="utf-8").splitlines())
     imported = {line.removeprefix("import ") for line in lines if line.startswith("import ")}
     reads = {Path(line) for line in lines if not line.startswith("import ")}
-    return keys.labels(reads), keys.libraries(imported)
+    return keys.labels(reads) | shown, keys.libraries(imported)
 
 
 def processor_seconds() -> float:

@@ -6,8 +6,8 @@ listed. Markdown, captions and tags are not part of it. Of a module only the cod
 nothing that a chapter computes. Where they can be seen nevertheless, they count:
 
 - a chapter that opens a module's file, as `inspect.getsource` and a warning's quotation do, has read that file;
-- a cell that asks for docstrings, by `help` or `__doc__`, makes those of all modules count for its chapter;
-- a module that asks for docstrings has its own counted.
+- so has one of whose outputs a piece of text stands in a docstring of that file, however it came there;
+- a cell that asks for docstrings, by `help` or `__doc__`, makes those of all modules count for its chapter.
 
 A code cell counts as it stands, for its last semicolon hides a value and `%%writefile` copies its comments.
 """
@@ -32,7 +32,9 @@ PARTS = {
     "data": "data file",
 }
 SAID = {"parameters", "libraries"}  # parts whose values a person understands
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 ASKS_FOR_DOCSTRINGS = re.compile(r"__doc__|\bgetdoc\b|\bhelp\(|\bpydoc\b")
+QUOTED = 32  # so many letters from the beginning of a line of a docstring stand in an output by no accident
 PINS = ROOT / "constraints.txt"
 
 
@@ -55,23 +57,44 @@ def code_digest(source: str, with_docstrings: bool) -> str:
     except SyntaxError:
         return hashlib.sha256(source.encode()).hexdigest()[:16]
     for node in ast.walk(tree):
-        if not with_docstrings and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [part for part in node.body if not _is_text(part)]
+        if not with_docstrings and isinstance(node, DOCUMENTED):
+            node.body = [part for part in node.body if _text(part) is None]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
-def _is_text(part: ast.stmt) -> bool:
-    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
+def _text(part: ast.stmt) -> str | None:
+    """The text of a statement that is nothing else, such as a docstring."""
+    value = part.value if isinstance(part, ast.Expr) else None
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
 
 
-def modules(all_docstrings: bool) -> dict[str, str]:
-    """One hash per file of `istapp`, with docstrings where somebody asks for them."""
-    found = {}
-    for path in sorted((ROOT / "istapp").rglob("*.py")):
-        source = path.read_text(encoding="utf-8", errors="surrogateescape")
-        asked = all_docstrings or bool(ASKS_FOR_DOCSTRINGS.search(source))
-        found[path.relative_to(ROOT).as_posix()] = code_digest(source, asked)
-    return found
+def _sources() -> dict[str, str]:
+    paths = sorted((ROOT / "istapp").rglob("*.py"))
+    return {label(path): path.read_text(encoding="utf-8", errors="surrogateescape") for path in paths}
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text)
+
+
+@cache
+def _docstring_lines(source: str) -> set[str]:
+    try:
+        nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, DOCUMENTED)]
+    except SyntaxError:
+        return set()
+    texts = [text for node in nodes for part in node.body if (text := _text(part))]
+    lines = {_letters(line) for text in texts for line in text.splitlines()}
+    return {line[:QUOTED] for line in lines if len(line) >= QUOTED}
+
+
+def quoted(page: dict) -> set[str]:
+    """Labels of the modules whose docstrings an executed chapter shows: by `help`, on a command line, in a table."""
+    outputs = [output for cell in notebooks.code_cells(page) for output in cell["outputs"]]
+    texts = [output.get("text", "") for output in outputs]
+    texts += [text for output in outputs for kind, text in output.get("data", {}).items() if kind.startswith("text/")]
+    shown = _letters(" ".join("".join(text) for text in texts))
+    return {name for name, source in _sources().items() if any(line in shown for line in _docstring_lines(source))}
 
 
 @cache
@@ -143,7 +166,7 @@ def key(notebook: Path, parameters: dict[str, str], reads: set[str], used: set[s
         "cells": {f"{n}": hashlib.sha256(source.encode()).hexdigest()[:16] for n, source in enumerate(sources, 1)},
         "parameters": {name: str(value) for name, value in parameters.items()},
         "libraries": {name: version(name) for name in sorted(used)},
-        "modules": modules(asks),
+        "modules": {name: code_digest(source, asks) for name, source in _sources().items()},
         "data": {name: digest(located(name)) for name in sorted(reads)},
     }
 
