@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from istapp.errors import UserError, nearest
+from istapp.errors import UserError, nearest, reason
 from istapp.images import Image, data_hash
 from istapp.paths import write_atomically
 
@@ -32,8 +32,8 @@ def write_pack(path: str | Path, sets: dict[str, list[Image]]) -> None:
     }
     try:
         write_atomically(path, lambda beside: save_file(tensors, beside, {HEADER: json.dumps(header)}))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+    except (OSError, SafetensorError) as error:  # a full disk is the one or the other
+        raise UserError(f"cannot write {path}: {reason(error)}") from None
 
 
 def packed(path: str | Path) -> list[str]:
@@ -57,10 +57,14 @@ def read_pack(path: str | Path, name: str | None = None) -> list[Image]:
     name = name or next(iter(header))
     if name not in header:
         raise UserError(f"{path} holds no set '{name}'{nearest(name, header)}; it holds {', '.join(header)}")
-    shapes = [(title, tuple(shape)) for title, *shape in header[name]["images"]]
-    pieces = file.get_tensor(name).split([torch.Size(shape).numel() for _, shape in shapes])
-    images = [Image(title, piece.view(shape)) for (title, shape), piece in zip(shapes, pieces, strict=True)]
-    if data_hash(images) != header[name]["hash"]:
+    try:
+        shapes = [(title, tuple(shape)) for title, *shape in header[name]["images"]]
+        pieces = file.get_tensor(name).split([torch.Size(shape).numel() for _, shape in shapes])
+        images = [Image(title, piece.view(shape)) for (title, shape), piece in zip(shapes, pieces, strict=True)]
+        right = data_hash(images) == header[name]["hash"]
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(f"{path} is damaged: its header does not tell the images of {name} ({reason(error)})") from None
+    if not right:
         raise UserError(f"{path} is damaged: the pixels of {name} are not those that were packed; pack it again")
     return images
 
@@ -74,4 +78,10 @@ def _open(path: str | Path) -> tuple[dict, safe_open]:
     header = (file.metadata() or {}).get(HEADER)
     if header is None:
         raise UserError(f"{path} is not a pack of images; make one with `istapp datasets --pack {path} NAME`")
-    return json.loads(header), file
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"{path} is damaged: its header tells no images; pack it again")
+    return found, file

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pictures import refused
 from safetensors.torch import save_file
 
-from istapp import methods, weights
+from istapp import methods, packs, weights
 from istapp.errors import UserError
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
@@ -220,3 +220,18 @@ def test_what_is_remembered_is_no_tensor_without_memory() -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     methods.found.believed(ReconNet, network.config, shapes, "x")
     assert second_moment().device.type == "cpu" and second_moment().abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{", "[" * 10**5, "[]", "null", "{}", '{"a": 3}', '{"a": {}}', '{"a": {"images": 3, "hash": ""}}',
+        '{"a": {"images": [["i", -1, 4]], "hash": ""}}', '{"a": {"images": [["i", 2, 2]]}}',
+        '{"a": {"images": [["i", 1e99, 4]], "hash": ""}}', '{"a": {"images": [["i", 2, 2]], "hash": "x"}}',
+        '{"b": {"images": [["i", 2, 2]], "hash": "x"}}', '{"a": {"images": [["i", 99999999999, 99999999999]], "hash": 1}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_pack_of_images_is_refused(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "pack.safetensors"
+    save_file({"a": torch.zeros(4, dtype=torch.uint8)}, path, {"istapp.images": header})
+    refused(lambda: packs.read_pack(path), "pack.safetensors")

@@ -1,0 +1,188 @@
+"""What a person gets wrong, or a machine refuses: one line, before any work where it can be known, and nothing lost."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from conftest import ROOT
+from pictures import noise, save
+
+from istapp import paths
+from istapp.__main__ import main
+from istapp.errors import told
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an image and a file that is none."""
+    save(tmp_path / "a.png", noise(0, (20, 30)))
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def one_line(capsys: pytest.CaptureFixture, *arguments: str, code: int = 2) -> str:
+    assert main(arguments) == code
+    printed = capsys.readouterr()
+    assert printed.err.startswith("istapp: ") and printed.err.count("\n") == 1 and not printed.out
+    return printed.err
+
+
+COMMANDS = {
+    "reconstruct": ("reconstruct", "a.png", "--method", "linear", "--out"),
+    "evaluate": ("evaluate", "--dataset", "a.png", "--method", "linear", "--out"),
+    "pack": ("datasets", "--pack"),
+    "ladder": ("ladder", "--minutes", "1", "--out"),
+    "reconstruct a folder": ("reconstruct", ".", "--method", "linear", "--out"),
+    "train": ("train", "ista-net-pp-laptop", "--out"),
+    "reproduce": ("reproduce", "table1", "--out"),
+}
+FOLDERS = ("reconstruct a folder", "train", "reproduce")
+NEVER = ["/proc/x.png", "/dev/null", "file/x.png", "x" * 300 + ".png", "/dev/null/x.png"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_targets_are_checked_before_work(
+    name: str, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for work in ("reconstruction.reconstruct", "evaluation.evaluate", "experiments.run", "reproduce.reproduce",
+                 "datasets.pack", "ladder.climb"):  # fmt: skip
+        monkeypatch.setattr(f"istapp.{work}", lambda *_, **__: pytest.fail("worked first"))
+    more = ["photos"] if name == "pack" else []
+    before = sorted(folder.rglob("*"))
+    for target in NEVER + (["file", "a.png"] if name in FOLDERS else [".", "", "/"]):
+        assert target[-40:] in one_line(capsys, *COMMANDS[name], target, *more) or not target
+    assert sorted(folder.rglob("*")) == before and (folder / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("target", ["x.abc", "x", "x.h5", "x.xbm"])
+def test_a_format_that_cannot_be_written_is_told_before_work(
+    target: str, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("istapp.reconstruction.reconstruct", lambda *_: pytest.fail("worked first"))
+    assert "known image format" in one_line(capsys, *COMMANDS["reconstruct"], target)
+
+
+def test_a_symbolic_link_stays_one(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "link.png").symlink_to("deep/real.png")
+    assert main([*COMMANDS["reconstruct"], "link.png"]) == 0
+    assert (folder / "link.png").is_symlink() and PIL.Image.open(folder / "deep" / "real.png").size == (30, 20)
+    (folder / "deep" / "real.png").chmod(0o604)
+    assert main([*COMMANDS["reconstruct"], "link.png"]) == 0
+    assert (folder / "deep" / "real.png").stat().st_mode & 0o777 == 0o604
+
+
+def test_the_longest_names_can_be_written(folder: Path) -> None:
+    for name in ("y" * 251 + ".png", "ä" * 125 + ".png"):
+        assert main([*COMMANDS["reconstruct"], name]) == 0 and (folder / name).is_file()
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["reconstruct", "evaluate", "pack", "reconstruct a folder"])
+def test_a_disk_that_is_full_at_last_loses_nothing(
+    name: str, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = {"reconstruct": "b.png", "evaluate": "b.csv", "pack": "b.safetensors"}.get(name, "new")
+    more = ["a.png"] if name == "pack" else []
+    monkeypatch.setattr(paths.os, "replace", _full)
+    assert "no space left" in one_line(capsys, *COMMANDS[name], target, *more)
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["a.png", "file"]
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("command", [("methods", "tv"), ("datasets",), ("experiments",)])
+def test_an_output_that_is_full_or_gone(command: tuple[str, ...]) -> None:
+    run = [sys.executable, "-m", "istapp", *command]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(run, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr == "istapp: no space left on device\n"
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "istapp", "methods", "tv"], cwd=ROOT, stdout=writing,
+                          stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _raise(error: BaseException) -> Callable:
+    def command(_: object) -> None:
+        raise error
+
+    return command
+
+
+def test_a_defect_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "methods", _raise(KeyError("colour")))
+    line = one_line(capsys, "methods", code=70)
+    assert "KeyError: 'colour'" in line and "--debug" in line
+    assert main(["methods", "--debug"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.csv"), "x.csv: no such file"),
+        (PermissionError(errno.EACCES, "Permission denied", b"y"), "permission denied"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"), "is the disk full?"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "methods", _raise(error))
+    assert words in one_line(capsys, "methods") and told(KeyError()) is None
+
+
+def test_a_picture_of_twelve_bits(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    deep = np.linspace(0, 4095, 80).astype(np.uint16).reshape(8, 10)
+    save(folder / "deep.png", deep)
+    run = ["reconstruct", "deep.png", "--method", "linear", "--ratio", "100", "--out", "out.png"]
+    assert main(run) == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith("istapp: warning: ") and printed.err.count("\n") == 1 and "--bits 12" in printed.err
+    assert main([*run, "--bits", "12"]) == 0 and not capsys.readouterr().err
+    made = np.asarray(PIL.Image.open(folder / "out.png")).astype(int)
+    assert np.abs(made - deep / 4095 * 255).max() < 2
+
+
+def test_unfinished_training_lies_in_one_place_from_everywhere(folder: Path) -> None:
+    look = [sys.executable, "-c", "from istapp import paths; print(paths.RUNS)"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("ISTAPP_RUNS", None)
+    there = {subprocess.check_output(look, cwd=where, env=environment, text=True) for where in (folder, ROOT)}
+    assert there == {f"{ROOT / 'runs'}\n"}
+    environment["ISTAPP_RUNS"] = "mine"
+    assert subprocess.check_output(look, cwd=folder, env=environment, text=True) == f"{folder.resolve() / 'mine'}\n"
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b.png", "\ud800"])
+def test_what_no_file_can_be_called(text: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert "no file can be called" in one_line(capsys, "reconstruct", text, "--method", "linear", "--out", "b.png")
+
+
+def test_a_polite_kill_leaves_nothing(folder: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom istapp import __main__ as m, paths\n"
+        "def half(beside):\n    beside.write_text('half')\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "m._COMMANDS['methods'] = lambda _: paths.write_atomically('file', half)\n"
+        "sys.argv = ['istapp', 'methods']\nm.program()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+                          stderr=subprocess.PIPE)  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "istapp: stopped\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "file"] and Path("file").read_text() == "mine"
