@@ -125,10 +125,10 @@ def run(
         )
         return True
     network = experiment.network()
-    speed_up = where.type == "cuda"
     job = Run(
         network, experiment.images(), experiment.recipe, experiment.ratios, experiment.seed, experiment.matrix_seed,
-        keep=places.runs / experiment.id, device=device_name, compiled=speed_up, quiet=quiet,
+        keep=places.runs / experiment.id, device=device_name,
+        mode="compiled" if where.type == "cuda" else "eager", quiet=quiet,
     )  # fmt: skip
     result = train(job, minutes)
     if not result.done:

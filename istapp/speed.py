@@ -218,8 +218,8 @@ def step(stages: int, channels: int, batch: int = 8, device: str = "cpu") -> lis
         optimiser.step()
 
     job = Run(
-        ISTANetPP(stages, channels), images, recipe, ratios, device=device, compiled=device == "cuda",
-        validate_every=10**9, quiet=True,
+        ISTANetPP(stages, channels), images, recipe, ratios, device=device,
+        mode="compiled" if device == "cuda" else "eager", validate_every=10**9, quiet=True,
     )  # fmt: skip
     trainer = Trainer(job)
     with FlopCounterMode(display=False) as counter:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
 from istapp.sampling import MixedSampling
-from istapp.training import Recipe, Run, first, of_header, ours, released, split, state, train
+from istapp.training import Recipe, Run, first, gradients, of_header, ours, released, split, state, train
 from istapp.training.draws import Draws
 from istapp.training.muon import Muon, orthogonalise
 from istapp.training.patches import Patches
@@ -273,7 +274,7 @@ STEP = 4 * 33**2
 
 
 def budget(steps: int, **changes: object) -> Recipe:
-    return ours(steps * STEP, **{"batch": 4, "blocks": 1, "warm_up": 2 * STEP, "decay": 0.25} | changes)
+    return ours(**{"pixels": steps * STEP, "batch": 4, "blocks": 1, "warm_up": 2 * STEP, "decay": 0.25} | changes)
 
 
 def test_a_run_that_is_done_is_extended_as_if_it_had_never_ended(tmp_path: Path) -> None:
@@ -468,3 +469,87 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     for name, tensor in alone.items():
         used = slice(1, None) if name.startswith("condition.4") else slice(None)
         torch.testing.assert_close(stored[name][used], tensor[used], atol=5e-5, rtol=1e-3)
+
+
+# ---------------------------------------------------------------- ways to compute a gradient
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A compiler that takes no time and remembers how often it was called."""
+    calls: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> object:
+        calls.append(len(graph.graph.nodes))
+        return graph.forward
+
+    monkeypatch.setattr(gradients, "BACKEND", backend)
+    gradients._shared.clear()
+    torch._dynamo.reset()
+    yield calls
+    gradients._shared.clear()
+    torch._dynamo.reset()
+
+
+def test_compiled_stages_compute_the_same_by_one_graph_for_all(counting: list[int]) -> None:
+    """200 steps with changing ratios, renewed matrices and validations in between compile one stage, once."""
+    recipe = budget(200, batch=2, pixels=200 * 2 * 33**2, renew_matrix=60)
+    plain, compiled = (Run(ISTANetPP(3, 2), pictures(), recipe, (0.1, 0.5), quiet=True, mode=mode, validate_every=100,
+                           precision="float32") for mode in ("eager", "compiled"))  # fmt: skip
+    compiled.network.load_state_dict(plain.network.state_dict())
+    results = [train(run) for run in (plain, compiled)]
+    assert len(counting) == 1 and results[1].step == 200
+    assert abs(results[0].curve[-1]["psnr_50"] - results[1].curve[-1]["psnr_50"]) < 0.05
+    assert same(*(result.weights for result in results))
+
+
+def test_muon_and_the_loss_compile_without_a_break() -> None:
+    matrices = torch.randn(3, 8, 72)
+    whole = torch.compile(orthogonalise, backend="eager", fullgraph=True)
+    torch.testing.assert_close(whole(matrices), orthogonalise(matrices))
+    network, sampling = ISTANetPP(2, 4), MixedSampling((0.1, 0.5), batch=4)
+    x = torch.rand(4, 1, 33, 33)
+    loss = torch.compile(lambda x: network.loss(x, sampling, log_mean_squared), backend="eager", fullgraph=True)
+    torch.testing.assert_close(loss(x), network.loss(x, sampling, log_mean_squared))
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("CUDA out of memory"), ImportError("no compiler")])
+def test_a_mode_that_fails_gives_way_to_a_simpler_one(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(gradients.Compiled, "__call__", fail)
+    monkeypatch.setattr(gradients.Graphed, "__call__", fail)
+    run = a_run(mode="graph")
+    assert same(train(run).weights, train(a_run()).weights)
+    said = capsys.readouterr().err
+    assert "graph gradients fail here, so on with compiled" in said and "on with eager" in said
+    with pytest.raises(type(fault)):
+        trainer = Trainer(a_run(mode="graph"))
+        trainer.strict = True
+        trainer.one_step()
+
+
+def test_matrices_that_are_made_ahead_are_the_same_ones() -> None:
+    """As on a GPU, whose idle processor makes the next ones while it computes."""
+    recipe = ours(1e6, batch=2, blocks=1, renew_matrix=2)
+    alone, ahead = (Draws(Patches(pictures(), 33, CPU), MixedSampling((0.1,), batch=2), recipe, (0.1,), seed=5)
+                    for _ in range(2))  # fmt: skip
+    ahead._workers = ThreadPoolExecutor(2)
+    for step in (0, 1, 2, 3, 4, 7, 30):
+        assert torch.equal(alone.draw(step), ahead.draw(step))
+        assert torch.equal(alone.sampling.phi, ahead.sampling.phi)
+    assert len(ahead._made) == Draws.AHEAD
+
+
+def test_float16_scales_its_loss(tmp_path: Path) -> None:
+    """For GPUs without bfloat16: a run in float16 learns, and its scale is kept with its state."""
+    keep = tmp_path / "run"
+    train(a_run(keep, precision="float16", validate_every=2), minutes=0)
+    assert state.restore(keep, a_run().identity)["scaler"]["scale"] > 1
+    result = train(a_run(keep, precision="float16"))
+    exact = train(a_run(precision="float32"))
+    # Its first steps overflow and are left out, until the scale is found.
+    assert result.done and abs(result.curve[-1]["psnr_50"] - exact.curve[-1]["psnr_50"]) < 1

@@ -9,6 +9,11 @@ from istapp.datasets import Image
 from istapp.errors import UserError
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, without waiting for what a GPU still has to do."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 class Patches:
     """Draws square patches from images of any sizes, held as one flat uint8 array on the device.
 
@@ -35,7 +40,8 @@ class Patches:
 
     def draw(self, batch: int, random: torch.Generator) -> Tensor:
         """Return a batch of patches in [0, 1], (batch, 1, side, side) float32; `random` may be on another device."""
-        uniform = torch.rand(4, batch, generator=random, device=random.device, dtype=torch.float64).to(self.device)
+        uniform = torch.rand(4, batch, generator=random, device=random.device, dtype=torch.float64)
+        uniform = sent(uniform, self.device)
         which = (uniform[0] * self.count).long()
         height, width = self._height[which], self._width[which]
         top = (uniform[1] * (height - self.side + 1)).long()

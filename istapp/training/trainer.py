@@ -4,9 +4,9 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from istapp.datasets import Image, data_hash
-from istapp.errors import UserError
+from istapp.errors import UserError, reason
 from istapp.methods.base import Network, Tied
 from istapp.paths import write_table
 from istapp.precision import native
 from istapp.training import state
 from istapp.training.draws import Draws
+from istapp.training.gradients import CLASSES, MODES, Gradient
 from istapp.training.muon import Muon
 from istapp.training.parallel import Peers
 from istapp.training.patches import Patches
@@ -44,7 +45,8 @@ class Run:
         checkpoint_seconds: a kill loses at most this much.
         precision: ``bfloat16`` or ``float16`` for the convolutions, or ``float32``; images and operator stay float32.
             Empty means what the device is fast in. It belongs to the machine: a run may go on in another.
-        compiled: let torch.compile fuse the network's loss (worth its start-up on a GPU).
+        mode: how gradients are computed, one of `istapp.training.gradients.MODES`. It belongs to the machine too, and
+            one that fails at its first batch gives way to the one before it.
         quiet: print nothing.
     """
 
@@ -59,7 +61,7 @@ class Run:
     validate_every: int = 0
     checkpoint_seconds: float = 60
     precision: str = ""
-    compiled: bool = False
+    mode: str = "eager"
     quiet: bool = False
 
     def __post_init__(self) -> None:
@@ -119,6 +121,8 @@ def train(run: Run, minutes: float = math.inf) -> Result:
 class Trainer:
     """The loop and everything it carries from step to step."""
 
+    strict = False  # whether a mode that fails is an error
+
     def __init__(self, run: Run) -> None:
         self.run, self.recipe = run, run.recipe.on(run.device)
         self.peers, self.device = Peers(), torch.device(run.device)
@@ -144,9 +148,34 @@ class Trainer:
         patches = Patches(self.training, now.patch, self.device)
         self.draws = Draws(patches, sampling, now, run.ratios, run.seed, self.peers.slice(now.batch))
         error = now.measure()
-        loss = self.network.loss if error is None else partial(self.network.loss, error=error)
-        self.loss = _compiled(loss) if run.compiled else loss
-        self.sampling = sampling
+        self.loss = self.network.loss if error is None else partial(self.network.loss, error=error)
+        self.sampling, self.mode = sampling, run.mode
+        self.gradient, self.proven = self._gradient_by(self.mode), False
+
+    def _gradient_by(self, mode: str) -> Gradient:
+        return CLASSES[mode](self.network, self.loss, self.sampling, self.scaler, self.run.precision)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch (B, 1, side, side), a scalar, and leave its gradients in the weights.
+
+        A mode that fails at its first batch (no compiler, no memory) gives way to a simpler one, which is said.
+        """
+        while not self.proven:
+            try:
+                loss = self.gradient(x)
+                self.proven = True
+                return loss
+            except UserError:
+                raise
+            except Exception as error:
+                if self.strict or self.mode == MODES[0]:
+                    raise
+                simpler = MODES[MODES.index(self.mode) - 1]
+                why = f"{self.mode} gradients fail here, so on with {simpler}: {reason(error)}"
+                print(f"istapp: {why}", file=sys.stderr)
+                self.mode = simpler
+                self.gradient = self._gradient_by(simpler)
+        return self.gradient(x)
 
     # ------------------------------------------------------------ state
 
@@ -264,17 +293,11 @@ class Trainer:
     def one_step(self) -> None:
         """Take one step of the optimisers and count it."""
         factor = self.recipe.factor_at(self.pixels + self.now.pixels_per_step / 2, self.decay_from)
-        x = self.draws.draw(self.step)
-        half = self.run.precision != "float32"
-        with torch.autocast(self.device.type, getattr(torch, self.run.precision), enabled=half):
-            loss = self.loss(x, self.sampling)
-        for optimiser in self.optimisers:
-            optimiser.zero_grad()
-        self.scaler.scale(loss).backward()
+        loss = self.compute(self.draws.draw(self.step))
         self._update(factor)
         self._average_weights()
         self.step, self.pixels = self.step + 1, self.pixels + self.now.pixels_per_step
-        self.total, self.counted = self.total + loss.detach(), self.counted + 1
+        self.total, self.counted = self.total + loss, self.counted + 1
         # Reading the loss waits for the device, so on a GPU it is done only now and then.
         if self.device.type == "cpu" or self.step % 50 == 0:
             self._refuse_what_is_not_finite()
@@ -296,11 +319,18 @@ class Trainer:
     def _average_weights(self) -> None:
         """Move the average towards the weights; a short memory at first, so that it forgets the random start."""
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step)) if self.recipe.average else 0.0
-        weights = self.network.state_dict()
-        real = [name for name, tensor in weights.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([self.average[name] for name in real], [weights[name] for name in real], 1 - decay)
-        for name in weights.keys() - set(real):  # counters of batch normalisation
-            self.average[name].copy_(weights[name])
+        real, counters = self._averaged
+        torch._foreach_lerp_(*real, 1 - decay)
+        for mean, value in counters:
+            mean.copy_(value)
+
+    @cached_property
+    def _averaged(self) -> tuple[tuple[list[Tensor], list[Tensor]], list[tuple[Tensor, Tensor]]]:
+        """The average and the weights side by side, and the counters of batch normalisation."""
+        pairs = [(self.average[name], weight) for name, weight in self.network.state_dict().items()]
+        real = [pair for pair in pairs if pair[0].is_floating_point()]
+        means, weights = ([pair[i] for pair in real] for i in (0, 1))
+        return (means, weights), [pair for pair in pairs if not pair[0].is_floating_point()]
 
     # ------------------------------------------------------------ telling
 
@@ -365,12 +395,6 @@ def _optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]
         for group in optimiser.param_groups:
             group["peak"] = group["lr"]
     return found
-
-
-def _compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return the network's loss through torch.compile; what cannot be compiled on a machine runs as it is."""
-    torch._dynamo.config.suppress_errors = True
-    return torch.compile(loss)
 
 
 class _StopAsked:

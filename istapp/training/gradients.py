@@ -1,0 +1,121 @@
+"""How the loss and the gradient of a batch are computed: eagerly, with compiled stages, or as one CUDA graph.
+
+Every way computes the same function, up to rounding; `istapp.training.calibration` finds out which of them a machine
+can do, and which is fastest there.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+from istapp.sampling import BlockSampling
+
+#: Ways to compute, each the fall-back of the one after it.
+MODES = ("eager", "compiled", "graph")
+
+#: What torch.compile hands a stage to.
+BACKEND = "inductor"
+
+Loss = Callable[[Tensor, BlockSampling], Tensor]
+
+
+class Gradient:
+    """Called with a batch it returns the loss and leaves the gradients in the network's weights."""
+
+    def __init__(
+        self, network: nn.Module, loss: Loss, sampling: BlockSampling, scaler: torch.amp.GradScaler, precision: str
+    ) -> None:
+        """Compute `loss` with the convolutions in `precision`; the operator is changed in place between batches."""
+        self.network, self.loss, self.sampling, self.scaler = network, loss, sampling, scaler
+        self.precision = getattr(torch, precision)
+        self.cache = True  # of weights that autocast has converted
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Compute on a batch (B, 1, H, W); the gradients are those of the scaled loss, the loss (a scalar) is not."""
+        half = self.precision != torch.float32
+        with torch.autocast(x.device.type, self.precision, enabled=half, cache_enabled=self.cache):
+            loss = self.loss(x, self.sampling)
+        self.network.zero_grad()
+        self.scaler.scale(loss).backward()
+        return loss.detach()
+
+
+class Compiled(Gradient):
+    """The same with one compiled stage that all stages share, so that the start-up is that of one stage."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Compute on a batch."""
+        with compiled_stages(self.network):
+            return super().__call__(x)
+
+
+class Graphed(Compiled):
+    """The same, forward and backward recorded once as a CUDA graph and replayed on every batch.
+
+    Everything that the graph reads lies in fixed memory: the batch is copied to it, weights, ratios, masks and matrix
+    change in place. Optimisers and draws stay outside.
+    """
+
+    graph: "torch.cuda.CUDAGraph | None" = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Compute on a batch, of the same shape every time."""
+        if self.graph is None:
+            self._record(x)
+        self.x.copy_(x)
+        self.graph.replay()  # type: ignore[union-attr]
+        return self.value
+
+    def _record(self, x: Tensor) -> None:
+        self.x, self.cache = x.clone(), False
+        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        with torch.random.fork_rng([x.device]):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):  # what is set up once must not be recorded
+                    super().__call__(self.x)
+            torch.cuda.current_stream().wait_stream(side)
+            self.network.zero_grad()  # the recorded gradients then write to memory of the graph, and do not add
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self.value = super().__call__(self.x)
+        with torch.no_grad():
+            for name, buffer in self.network.named_buffers():
+                buffer.copy_(buffers[name])
+        self.graph = graph
+
+
+CLASSES: dict[str, type[Gradient]] = dict(zip(MODES, (Gradient, Compiled, Graphed)))
+
+_shared: dict[tuple[str, type], Callable[..., Tensor]] = {}
+
+
+@contextmanager
+def compiled_stages(network: nn.Module) -> Iterator[None]:
+    """Let the stages of a network (itself, where it has none) compute by one compiled function for each class.
+
+    Only inside the context: validation and tests, which come in other shapes, stay eager and compile nothing.
+    """
+    stages = list(getattr(network, "stages", ())) or [network]
+    for stage in stages:
+        stage.forward = MethodType(_compiled_forward(network, type(stage)), stage)
+    try:
+        yield
+    finally:
+        for stage in stages:
+            del stage.forward
+
+
+def _compiled_forward(network: nn.Module, kind: type) -> Callable[..., Tensor]:
+    """Return the compiled forward of a class of stages; what was compiled for networks of another kind is dropped."""
+    key = f"{type(network).__name__} {getattr(network, 'config', '')}"
+    if any(other != key for other, _ in _shared):
+        _shared.clear()
+        torch._dynamo.reset()
+    if (key, kind) not in _shared:
+        _shared[key, kind] = torch.compile(kind.forward, backend=BACKEND, dynamic=False)
+    return _shared[key, kind]
