@@ -102,12 +102,14 @@ def test_chapters_of_another_profile_are_shown_to_their_reader_and_not_published
 
 
 def test_a_picture_without_alt_text_is_a_warning_to_its_author_and_not_published(book):
-    write_chapter(book, [*CHAPTER[:4], ("code", "plt.plot([1, 2])\nplt.show()", {})])
+    write_chapter(book, [*CHAPTER[1:4], ("code", "plt.plot([1, 2])\nplt.show()", {})])  # without a title, too
     done = build(book, "book")
     assert done.returncode == 0, done.stderr
     asked = 'code cell 4 (`plt.plot([1, 2])`): a picture without alt text; write into this cell\'s metadata: {"mystnb":'
     assert f"warning: 01_trial.ipynb, {asked}" in done.stderr and len(done.stderr.splitlines()) == 1
-    alt = re.search(r'<img[^>]*alt="([^"]*nobody[^"]*)"', (book / PAGE).read_text(encoding="utf-8"))
+    page = (book / PAGE).read_text(encoding="utf-8")
+    assert "<title>01 trial" in page
+    alt = re.search(r'<img[^>]*alt="([^"]*nobody[^"]*)"', page)
     assert alt[1] == "The picture of code cell 4, which nobody has described yet"
     assert "warning:" in build(book, "book").stderr  # as long as it is so
     done = build(book, "publish")

@@ -44,6 +44,10 @@ def merged(notebook: Path) -> dict:
             cell["source"] = re.sub(
                 r"^(\*\*Minutes to run:\*\*).*$", rf"\1 {minutes}", "".join(cell["source"]), flags=re.M
             )
+    prose = "\n".join(cell["source"] for cell in page["cells"] if cell["cell_type"] == "markdown")
+    if not re.search(r"^#+ ", prose, re.M):  # Sphinx has no use for a page without a title
+        title = {"cell_type": "markdown", "metadata": {}, "source": f"# {notebook.stem.replace('_', ' ')}"}
+        page["cells"].insert(0, title | ({"id": "title"} if page["nbformat_minor"] >= 5 else {}))
     return page
 
 
@@ -90,7 +94,8 @@ def sphinx() -> Path:
     done = subprocess.run([*command, "-W", "-n", "--keep-going"], capture_output=True, text=True, env=here)
     LOG.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode:
-        shown = [line for line in done.stderr.splitlines() if re.search("WARNING|ERROR|Error", line)]
+        said = re.sub(r"\x1b\[[\d;]*m", "", done.stderr).replace(f"{SITE}{os.sep}", "").splitlines()
+        shown = dict.fromkeys(line for line in said if re.search("WARNING|ERROR|Error", line))
         raise BuildError("\n".join([*shown, f"Sphinx refused the book; its whole log is {LOG.relative_to(ROOT)}"]))
     return BUILD / "_build" / "html"
 
