@@ -1,0 +1,96 @@
+"""The ladder of recipes: what it varies, and how its rows come about."""
+
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from istapp import datasets, ladder
+from istapp.__main__ import main
+from istapp.datasets import Image
+from istapp.errors import UserError
+from istapp.ladder import BASE, OURS, EveryStage, Rung, UnitStep, climb, read, rungs, waiting
+from istapp.methods.ista_net_pp import ISTANetPP
+from istapp.metrics import mean_squared
+from istapp.sampling import BlockSampling
+from istapp.training import Recipe, ours
+
+#: What changes together by its nature: fewer patches where they are larger, a shape that goes with all of the budget.
+TOGETHER = [{"blocks", "batch"}, {"decay", "decay_shape"}]
+
+
+def differences(a: Recipe, b: Recipe) -> set[str]:
+    return {f.name for f in fields(Recipe) if getattr(a, f.name) != getattr(b, f.name)} - {"name"}
+
+
+def test_every_rung_has_a_name_of_its_own() -> None:
+    names = [rung.name for rung in rungs()]
+    assert len(set(names)) == len(names) and {OURS, BASE} <= set(names)
+
+
+def test_a_variation_changes_one_thing() -> None:
+    base = next(rung for rung in rungs() if rung.name == BASE)
+    varied = [rung for rung in rungs() if rung.recipe.pixels == base.recipe.pixels and rung.name != BASE]
+    assert len(varied) > 25
+    for rung in varied:
+        changed = differences(rung.recipe, base.recipe)
+        assert len(changed) == 1 or changed in TOGETHER or (not changed and rung.network is not ISTANetPP), rung.name
+
+
+def test_the_steps_lead_from_the_first_recipe_to_ours_at_equal_pixels() -> None:
+    steps = [rung for rung in rungs() if rung.group == "steps"]
+    assert steps[0].recipe.name == "first" and len({rung.recipe.pixels for rung in steps}) == 1
+    assert next(rung for rung in steps if rung.name == OURS).recipe == ours(ladder.SHORT, renew_matrix=ladder.RENEW)
+
+
+def test_other_losses_and_starts_are_what_they_are_called() -> None:
+    torch.manual_seed(0)
+    network, sampling, x = EveryStage(3, 4), BlockSampling(0.1), torch.rand(2, 1, 33, 33)
+    errors = [mean_squared(estimate, x) for _, estimate in network.trace(sampling.A(x), sampling)]
+    torch.testing.assert_close(network.loss(x, sampling), sum(errors) / 3)
+    rho, _ = UnitStep(stages=20, channels=4).conditions(torch.tensor([0.1, 0.5]))
+    assert ((rho - 1).abs() < 0.5).all() and abs(rho.mean().item() - 1) < 0.1
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> list[Rung]:
+    """A ladder of seconds: our recipe, one near it, one that diverges."""
+    recipe = ours(3 * 33**2, batch=1, blocks=1, warm_up=0)
+    found = [
+        Rung(OURS, "steps", recipe), Rung("the same again", "steps", recipe),
+        Rung("wild", "rate", ours(3 * 33**2, batch=1, blocks=1, warm_up=0, rate=math.inf)),
+    ]  # fmt: skip
+    pixels = datasets.photo("astronaut").gray().pixels
+    images = [Image(f"p{i}", pixels[90 * i : 90 * i + 60, 50:110]) for i in range(3)]
+    monkeypatch.setattr(ladder, "rungs", lambda: found)
+    monkeypatch.setattr(ladder, "SIZE", {"stages": 1, "channels": 2})
+    monkeypatch.setattr(datasets, "load", lambda name: images)
+    return found
+
+
+def test_climbing_stores_row_by_row_and_goes_on(small: list[Rung], tmp_path: Path) -> None:
+    out, said = tmp_path / "ladder.csv", []
+    assert climb(0.0, out, said.append) == 3 and not out.exists()  # no time: nothing is done
+    assert climb(out=out, say=said.append) == 0
+    rows = {(row["rung"], row["seed"]): row for row in read(out)}
+    # A rung as good as ours, and ours, get three seeds; what diverged stays as a row of failure.
+    assert set(rows) == {(OURS, s) for s in "123"} | {("the same again", s) for s in "123"} | {("wild", "1")}
+    assert rows["wild", "1"]["mean"] == "nan" and rows[OURS, "1"]["mean"] == rows["the same again", "1"]["mean"]
+    assert rows[OURS, "1"]["recipe"].startswith("Muon 0.01 and AdamW") and rows[OURS, "1"]["commit"]
+    before = out.read_bytes()
+    assert climb(out=out) == 0 and out.read_bytes() == before
+
+
+def test_another_file_is_refused(small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "notes.csv"
+    out.write_text("a,b\n")
+    with pytest.raises(UserError, match="is not a ladder"):
+        read(out)
+    assert main(["ladder", "--out", str(out)]) == 2 and "is not a ladder" in capsys.readouterr().err
+    assert main(["ladder"]) == 0 and "wild" in capsys.readouterr().out
+
+
+def test_first_seeds_come_first(small: list[Rung]) -> None:
+    assert [seed for _, seed in waiting([])] == [1, 1, 1]
