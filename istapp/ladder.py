@@ -33,10 +33,10 @@ SIZE = {"stages": 5, "channels": 16}
 SHORT, LONG = 40e6, 300e6
 
 #: The rung that the others are measured by.
-OURS = "ours: and the winners below"
+OURS = "ours: and a rate that stays and falls"
 
 #: The rung that the variations are measured by.
-BASE = "half the pixels"
+BASE = "ours, half the pixels"
 COLUMNS = (
     "rung", "group", "seed", "pixels", "psnr_10", "psnr_20", "psnr_30", "psnr_40", "psnr_50", "mean", "minutes",
     "precision", "recipe", "device", "commit",
@@ -87,11 +87,6 @@ def rungs() -> list[Rung]:
     return [*_steps(), *_variations()]
 
 
-def _base(pixels: float) -> Recipe:
-    """Return the recipe that the variations start from: ours before their winners joined it."""
-    return ours(pixels, renew_matrix=RENEW, rate=2e-3, batch=8)
-
-
 def _steps() -> list[Rung]:
     """From the first recipe to ours, one change at a time, and what only a long run tells."""
     old = first(SHORT, batch=8, renew_matrix=RENEW)
@@ -104,17 +99,19 @@ def _steps() -> list[Rung]:
         Rung("and Muon", "steps", muon),
         Rung("and a silent start", "steps", silent),
         Rung("and the logarithm", "steps", replace(silent, error="log-mse")),
-        Rung("and a rate that stays and falls", "steps", _base(SHORT), THREE_SEEDS),
         Rung(OURS, "steps", ours(SHORT, renew_matrix=RENEW), THREE_SEEDS),
         Rung("the logarithm alone", "steps", replace(faster, error="log-mse")),
         Rung("released recipe", "steps", released(SHORT)),
-        Rung("before the winners, long", "long", _base(LONG)),
+        Rung("ours with the winners below", "winners", ours(SHORT, renew_matrix=RENEW, rate=4e-3, batch=4)),
+        Rung("ours with AdamW 0.004", "winners", ours(SHORT, renew_matrix=RENEW, rate=4e-3)),
+        Rung("ours with batch 4", "winners", ours(SHORT, renew_matrix=RENEW, batch=4)),
+        Rung("ours, long", "long", ours(LONG, renew_matrix=RENEW)),
     ]
 
 
 def _variations() -> list[Rung]:
-    """The recipe before the winners joined it, with one thing changed, on half the pixels."""
-    base = _base(SHORT / 2)
+    """Our recipe with one thing changed, on half the pixels."""
+    base = ours(SHORT / 2, renew_matrix=RENEW)
     found = [Rung(BASE, "base", base, THREE_SEEDS)]
 
     def vary(group: str, name: str, **changes: Any) -> None:

@@ -159,7 +159,7 @@ def test_an_old_header_says_what_it_is() -> None:
     ({"optimiser": "moun"}, "the optimiser is one of adamw, muon, not 'moun' .did you mean 'muon'"),
     ({"error": "psnr"}, "the error is one of published, mse"),
     ({"decay_shape": "square"}, "the decay is one of linear, cosine"),
-    ({"pixels": 1000.0}, "a budget of 1000 pixels is too short for one step, which sees 17,424"),
+    ({"pixels": 1000.0}, "a budget of 1000 pixels is too short for one step, which sees 34,848"),
     ({"pixels": float("nan")}, "too short"),
 ])  # fmt: skip
 def test_an_impossible_recipe_is_one_clear_line(changes: dict[str, object], words: str) -> None:

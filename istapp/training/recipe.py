@@ -61,10 +61,10 @@ class Recipe:
     blocks: int = 2
     decay_blocks: int = 0
     block: int = 33
-    batch: int = 4
+    batch: int = 8
     gpu_batch: int = 0
     optimiser: str = "muon"
-    rate: float = 4e-3
+    rate: float = 2e-3
     muon_rate: float = 0.01
     momentum: float = 0.95
     weight_decay: float = 0.0
