@@ -76,6 +76,7 @@ def _add_measuring(command: Callable[[str, str, str], argparse.ArgumentParser]) 
             "--option", metavar="NAME=VALUE", action="append", default=[],
             help="of the method, such as iterations=500; `istapp methods NAME` explains them; may be repeated",
         )  # fmt: skip
+        each.add_argument("--matrix", metavar="FILE", type=Path, help="your own: .npy, .safetensors or .mat, m x 1089")
         each.add_argument("--blockwise", action="store_true", help="reconstruct each block alone")
         each.add_argument("--fast", action="store_true", help="in the number format that the device is fast in")
         each.add_argument("--seed", type=kinds.seed, default=0, help="of the sampling matrix (default 0)")

@@ -79,8 +79,12 @@ def _method(options: argparse.Namespace) -> "Method":
     for name, equals, _ in pairs:
         if not (name and equals):
             raise UserError(f"--option takes NAME=VALUE, such as iterations=500, not '{name}{equals}'")
-    given = {name: value for name, _, value in pairs}
-    method = methods.get(options.method, options.weights, **given)
+    chosen = {name: value for name, _, value in pairs}
+    method = methods.get(options.method, options.weights, **chosen)
+    if options.matrix:
+        from istapp.matrices import given
+
+        method = given(method, options.matrix)
     method = methods.blockwise(method) if options.blockwise else method
     if not options.fast:
         return method

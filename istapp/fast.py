@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from istapp.methods.base import Blockwise, Method, PerRatio
+from istapp.methods.base import Method, PerRatio
 from istapp.precision import native
 from istapp.sampling import BlockSampling
 
@@ -21,11 +21,11 @@ def networks(method: Method) -> Iterator[nn.Module]:
     """Yield the networks inside a method; none for a classical one."""
     if isinstance(method, nn.Module):
         yield method
-    elif isinstance(method, (Blockwise, Fast)):
-        yield from networks(method.method)
     elif isinstance(method, PerRatio):
         for each in method.networks.values():
             yield from networks(each)
+    elif isinstance(inner := getattr(method, "method", None), Method):  # one that wraps another
+        yield from networks(inner)
 
 
 class Fast(Method):
