@@ -95,14 +95,18 @@ def _method(options: argparse.Namespace) -> "Method":
 
 def reconstruct(options: argparse.Namespace) -> int:
     """Reconstruct an image file, or a folder of them."""
+    ratio, folder = percent(options.ratio), options.image.is_dir()  # what needs no library first: they take seconds
+    if not options.image.exists():
+        raise UserError(f"cannot read {options.image}: no such file or directory")
+    refuse_unwritable(options.out, folder=folder)
+
     from istapp.datasets import read_image
     from istapp.evaluation import device
     from istapp.images import refuse_image_target, write_image
     from istapp.reconstruction import Job, reconstruct_folder
 
-    ratio, where = percent(options.ratio), device(options.device)
-    if options.image.is_dir():
-        refuse_unwritable(options.out, folder=True)
+    where = device(options.device)
+    if folder:
         method = _method(options)
         job = Job(method.to(where), method.sampling(ratio, options.seed), where, options.bits)
         done, bad = reconstruct_folder(job, options.image, options.out)
@@ -135,11 +139,12 @@ def _report(bad: Sequence[str], done: int) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Evaluate a method on a set."""
-    from istapp.evaluation import evaluate, summary
-
     ratios = percents(options.ratios)
     if options.out:
         refuse_unwritable(options.out)
+
+    from istapp.evaluation import evaluate, summary
+
     method, bad = _method(options), []
     rows = evaluate(
         method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run,

@@ -52,6 +52,7 @@ def test_command_is_accepted(line: str, tmp_path: Path, capsys: pytest.CaptureFi
     image = tmp_path / "small.png"
     _corner(image)
     quicker = line.replace("IMAGE", str(image)).replace("FILE.png", str(tmp_path / "out.png"))
+    quicker = quicker.replace("OTHER_FOLDER", str(tmp_path / "out")).replace("FOLDER", str(tmp_path))
     quicker = quicker.replace("--dataset photos", f"--dataset {tmp_path}").replace("10,30,50", "10")
     quicker = quicker.replace("fista", "linear")
     if line.startswith("istapp reproduce"):
@@ -60,7 +61,8 @@ def test_command_is_accepted(line: str, tmp_path: Path, capsys: pytest.CaptureFi
     printed = capsys.readouterr()
     assert code == 0, printed.err
     assert printed.out.strip()
-    assert (tmp_path / "out.png").exists() == ("--out" in line)
+    made = tmp_path / ("out/small.png" if "FOLDER" in line else "out.png")
+    assert made.exists() == ("--out" in line)
 
 
 def _corner(path: Path) -> None:
