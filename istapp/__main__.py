@@ -92,7 +92,11 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         "istapp train --queue --minutes 10 --device cuda --out out",
     )  # fmt: skip
     training.add_argument("id", metavar="ID", nargs="?", help="see `istapp experiments`; a method: its next run")
-    training.add_argument("--queue", action="store_true", help="take the unfinished ones in order of worth")
+    training.add_argument(
+        "--queue", action="store_true",
+        help="take the unfinished ones in order of worth; on a GPU with --minutes: the next group, done in that time",
+    )  # fmt: skip
+    training.add_argument("--group", metavar="NAME", help="this group in --minutes, on equal pixels; see istapp.clock")
     training.add_argument(
         "--minutes", type=kinds.minutes, default=math.inf, help="stop cleanly in time; run again to go on"
     )  # fmt: skip
@@ -104,6 +108,16 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
     )  # fmt: skip
     training.add_argument("--device", default="cpu", metavar="cpu|cuda")
     training.add_argument("--out", type=Path, metavar="FOLDER", help="keep state, weights and rows there")
+
+    journey = command(
+        "campaign", "pack what a bare GPU machine needs, bring back what came of it, or merge it",
+        "istapp campaign pack runs/travel",
+    )  # fmt: skip
+    journey.add_argument("what", choices=("pack", "out", "merge"), help="in, out, and home again; see istapp.travel")
+    journey.add_argument("folder", type=Path, metavar="FOLDER", help="to fill, to read, or of the pieces")
+    journey.add_argument("to", type=Path, nargs="?", metavar="TO", help="with out: where the pieces go")
+    journey.add_argument("--sets", nargs="+", default=[], metavar="NAME", help="with pack: these and no others")
+    journey.add_argument("--group", metavar="NAME", help="with pack: for this group, not the next one")
 
     rungs = command("ladder", "list, or train, what every part of the recipe is worth", "istapp ladder --minutes 60")
     rungs.add_argument("--minutes", type=kinds.minutes, default=0.0, help="train what is missing (default: only list)")
@@ -218,7 +232,7 @@ def program() -> NoReturn:
 
 _NAMES = (
     "datasets", "methods", "reconstruct", "evaluate",
-    "experiments", "train", "ladder", "reproduce", "benchmark", "ledger", "trace",
+    "experiments", "train", "campaign", "ladder", "reproduce", "benchmark", "ledger", "trace",
 )  # fmt: skip
 _COMMANDS = {name: getattr(commands, name) for name in _NAMES}
 

@@ -38,6 +38,7 @@ class Experiment:
         minutes: expected, on an H200 (the laptop edition: on two cores).
         main: whether the method uses these weights by default; side experiments are only tabulated.
         tests: sets that its rows are taken on, where at hand.
+        group: runs that are compared with each other, and so see equal pixels; by default one alone.
     """
 
     id: str
@@ -52,6 +53,11 @@ class Experiment:
     minutes: float = 5
     main: bool = False
     tests: tuple[str, ...] = ("photos", "Set11", "BSD68")
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            object.__setattr__(self, "group", self.id)
 
     def network(self) -> Network:
         """Build the untrained network from the experiment's seed."""
@@ -118,7 +124,7 @@ def _laptop() -> list[Experiment]:
         Experiment("ista-net-pp-laptop-table4-e-seed2", "Table 4 (e), spread, laptop edition", small, budget, seed=2,
                    minutes=12, tests=tests),
     ]  # fmt: skip
-    return runs
+    return [replace(run, group="laptop-ablation") if run.recipe.pixels == budget.pixels else run for run in runs]
 
 
 def _campaign_1() -> list[Experiment]:
@@ -129,19 +135,23 @@ def _campaign_1() -> list[Experiment]:
     runs = [Experiment(
         "ista-net-pp-main", "Tables 1 and 2, last row", full,
         ours(35e9, gpu_batch=64, renew_matrix=RENEW), minutes=20, main=True,
-        tests=("photos", "Set11", "BSD68", "BSD68-full", "Urban100", "Urban100-crop256", "DIV2K-crop256"),
+        tests=("photos", "Set11", "BSD68", "BSD68-full", "Urban100", "Urban100-crop256", "DIV2K-crop256"), group="main",
     )]  # fmt: skip
     for letter, (step, noise) in {"e": (1, 1), "b": (0, 0), "c": (1, 0), "d": (0, 1)}.items():
         config = full | {"dynamic_step": bool(step), "noise_map": bool(noise)}
-        runs.append(Experiment(f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe))
+        runs.append(Experiment(f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe, group="table4"))
     single = ours(budget, batch=32, gpu_batch=256, blocks=1, renew_matrix=RENEW)
     runs += [
-        Experiment("ista-net-pp-single-block", "single-block patches against multi-block", full, single),
-        Experiment("ista-net-pp-released-recipe", "the released recipe at equal pixels", full, released(budget)),
-        Experiment("ista-net-pp-table4-e-seed2", "Table 4 (e), spread", full, recipe, seed=2),
-        Experiment("ista-net-pp-table4-e-seed3", "Table 4 (e), spread", full, recipe, seed=3),
-        Experiment("ista-net-pp-train91", "Fig. 7(a), Train91", full, recipe, training_set="T91"),
-        Experiment("ista-net-pp-train491", "Fig. 7(a), both", full, recipe, training_set="Train400+T91"),
+        Experiment(
+            "ista-net-pp-single-block", "single-block patches against multi-block", full, single, group="patches"
+        ),
+        Experiment("ista-net-pp-released-recipe", "the released recipe at equal pixels", full, released(budget),
+                   group="released"),
+        Experiment("ista-net-pp-table4-e-seed2", "Table 4 (e), spread", full, recipe, seed=2, group="seeds"),
+        Experiment("ista-net-pp-table4-e-seed3", "Table 4 (e), spread", full, recipe, seed=3, group="seeds"),
+        Experiment("ista-net-pp-train91", "Fig. 7(a), Train91", full, recipe, training_set="T91", group="fig7a"),
+        Experiment("ista-net-pp-train491", "Fig. 7(a), both", full, recipe, training_set="Train400+T91",
+                   group="fig7a"),
     ]
     return runs
 
@@ -152,13 +162,13 @@ def _campaign_2() -> list[Experiment]:
     runs = [
         Experiment(
             f"ista-net-plus-{100 * ratio:g}", "Table 1, ISTA-Net+", {"stages": 9, "channels": 32, "ratio": ratio}, plus,
-            "ista-net-plus", ratios=(ratio,), minutes=3, main=True,
+            "ista-net-plus", ratios=(ratio,), minutes=3, main=True, group="ista-net-plus",
         )
         for ratio in FIVE
     ]  # fmt: skip
     runs.append(Experiment(
         "ista-net-plus-train91-30", "Table 3, ISTA-Net+ on Train91", {"stages": 9, "channels": 32, "ratio": 0.3}, plus,
-        "ista-net-plus", training_set="T91", ratios=(0.3,), minutes=3,
+        "ista-net-plus", training_set="T91", ratios=(0.3,), minutes=3, group="ista-net-plus",
     ))  # fmt: skip
     runs += _rivals()
     sizes = [(k, 32) for k in (5, 9, 13, 17, 20, 25)] + [(20, c) for c in (8, 16, 24, 48, 64)]
@@ -167,10 +177,10 @@ def _campaign_2() -> list[Experiment]:
         minutes = 0.2 + 2 * (stages * channels**2) / (20 * 32**2)
         pp = ours(3e9, gpu_batch=64, renew_matrix=RENEW)
         plus10 = ours(3e9, batch=32, gpu_batch=512, blocks=1)
-        runs.append(Experiment(f"ista-net-pp-fig4-{tail}", "Fig. 4", config, pp, minutes=minutes))
+        runs.append(Experiment(f"ista-net-pp-fig4-{tail}", "Fig. 4", config, pp, minutes=minutes, group="fig4"))
         runs.append(Experiment(
             f"ista-net-plus-fig4-{tail}", "Fig. 4", config | {"ratio": 0.1}, plus10, "ista-net-plus",
-            ratios=(0.1,), minutes=minutes,
+            ratios=(0.1,), minutes=minutes, group="fig4",
         ))  # fmt: skip
     return runs
 
@@ -194,7 +204,7 @@ def _rivals() -> list[Experiment]:
         given = {"purpose": f"Table 1, {label[method]}", "main": True} | changes
         return Experiment(
             f"{method}-{tail}{100 * ratio:g}", config=config, recipe=recipes[method], method=method, ratios=(ratio,),
-            minutes=minutes[method], **given,
+            minutes=minutes[method], group=method, **given,
         )  # fmt: skip
 
     denoisers = Experiment(
@@ -217,6 +227,7 @@ def _rivals() -> list[Experiment]:
         Experiment(
             f"ista-net-{100 * ratio:g}", "ISTA-Net, the ancestor of ISTA-Net+",
             {"stages": 9, "channels": 32, "ratio": ratio}, older, "ista-net", ratios=(ratio,), minutes=2, main=True,
+            group="ista-net",
         )
         for ratio in (0.1, 0.3, 0.5)
     ]  # fmt: skip
@@ -225,3 +236,12 @@ def _rivals() -> list[Experiment]:
 #: Every run, in order of worth: what a GPU is for first where there is one, see `queue`.
 LAPTOP, CAMPAIGN_1, CAMPAIGN_2 = _laptop(), _campaign_1(), _campaign_2()
 ALL = {experiment.id: experiment for experiment in (*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP)}
+
+#: The groups in order of worth; one that is named again is then continued, as far as the clock and its budget go.
+ORDER = (
+    "main", "table4", "main", "ista-net-plus", "ldamp-full", "fig4", "dpdnn", "mac-net", "gdn", "dpa-net", "reconnet",
+    "fig7a", "released", "patches", "seeds", "ista-net",
+)  # fmt: skip
+
+#: Groups that are compared with another one, and so take its budget once it has one.
+LIKE = {"fig7a": "table4", "released": "table4", "patches": "table4", "seeds": "table4"}

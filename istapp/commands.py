@@ -1,6 +1,8 @@
 """What each subcommand of the command line does; `istapp.__main__` has their arguments and their errors."""
 
 import argparse
+import math
+import os
 import sys
 import textwrap
 import time
@@ -173,18 +175,45 @@ def train(options: argparse.Namespace) -> None:
     from istapp.evaluation import device
 
     device(options.device)
-    if bool(options.id) == options.queue:
+    if [bool(options.id), options.queue, bool(options.group)].count(True) != 1:
         raise UserError("name one experiment, or --queue: istapp train ID, istapp train --queue --minutes 10")
     if options.out:
         refuse_unwritable(options.out, folder=True)
     places = experiments.Places.in_folder(options.out)
     start = time.monotonic()
-    if options.queue:
+    timed = options.queue and options.device == "cuda" and math.isfinite(options.minutes) and options.together == 1
+    if options.group or timed:
+        if not math.isfinite(options.minutes):
+            raise UserError("a group is planned for a time: add --minutes 10, or what there is")
+        from istapp import clock
+
+        sets = options.out and options.out / "sets.safetensors"
+        if sets and sets.exists() and not os.environ.get("ISTAPP_DATA"):
+            os.environ["ISTAPP_DATA"] = str(sets)
+        done = clock.spend(options.minutes, options.device, places, options.group)
+        print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
+    elif options.queue:
         done = experiments.work_off(options.minutes, options.device, places, options.together)
         print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
     else:
         chosen = experiments.find(options.id, places, options.device == "cuda")
         experiments.run(chosen, options.minutes, options.device, places, say=print, pixels=options.pixels)
+
+
+def campaign(options: argparse.Namespace) -> None:
+    """Pack, bring out or merge."""
+    from istapp import travel
+
+    if (options.what == "out") != (options.to is not None):
+        raise UserError("istapp campaign pack FOLDER, istapp campaign out FOLDER TO, istapp campaign merge FOLDER")
+    if options.what == "pack":
+        refuse_unwritable(options.folder, folder=True)
+        travel.pack(options.folder, options.sets, options.group)
+    elif options.what == "out":
+        refuse_unwritable(options.to, folder=True)
+        travel.out(options.folder, options.to)
+    else:
+        travel.merge(options.folder)
 
 
 def ladder(options: argparse.Namespace) -> None:

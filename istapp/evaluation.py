@@ -17,6 +17,7 @@ from istapp.errors import UserError, told
 from istapp.identity import code_key, short, weights_key
 from istapp.methods import Method, blockwise
 from istapp.metrics import finite, psnr, ssim
+from istapp.precision import exact_float32
 from istapp.progress import Progress
 from istapp.provenance import commit
 from istapp.registry import SETS
@@ -27,7 +28,7 @@ __all__ = ["COLUMNS", "device", "evaluate", "label_of", "read_rows", "reconstruc
 
 
 def device(name: str = "cpu") -> torch.device:
-    """Return the device of that name.
+    """Return the device of that name, a GPU without TF32 in place of float32.
 
     Raises:
         UserError: the machine has no such device.
@@ -36,6 +37,8 @@ def device(name: str = "cpu") -> torch.device:
         raise UserError(f"the device is cpu or cuda, not '{name}'")
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA GPU is at hand: leave out --device, or use --device cpu")
+    if name == "cuda":
+        exact_float32()
     return torch.device(name)
 
 

@@ -31,7 +31,7 @@ from istapp.training.benchmark import share_of_peak
 
 __all__ = [
     "ALL", "CAMPAIGN_1", "CAMPAIGN_2", "FIVE", "LAPTOP", "RENEW", "Experiment", "Places",
-    "find", "queue", "run", "status", "work_off",
+    "find", "members", "queue", "run", "status", "work_off",
 ]  # fmt: skip
 
 
@@ -87,6 +87,11 @@ def status(name: str, places: Places) -> str:
     return "done" if places.weights_of(name).exists() or shipped.exists() else "waiting"
 
 
+def members(group: str) -> list[Experiment]:
+    """Return the runs of a group in the order in which they are trained; none where there is no such group."""
+    return [experiment for experiment in ALL.values() if experiment.group == group]
+
+
 def queue(places: Places, on_gpu: bool) -> list[Experiment]:
     """Return the unfinished experiments in order of worth: the laptop edition, on a GPU the campaigns before it."""
     order = (*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP) if on_gpu else LAPTOP
@@ -101,11 +106,14 @@ def run(
     say: Callable[[str], None] = lambda line: None,
     quiet: bool = False,
     pixels: float | None = None,
+    way: tuple[str, str] = ("", ""),
+    settle: Callable[[int, float], float] | None = None,
 ) -> bool:
     """Train an experiment, or go on with it, and when it is done write weights, curve and rows.
 
     What is done already, in the same places, is left as it is, unless `pixels` asks for a larger budget than its
-    weights have seen: then it goes on from the state before the rate fell.
+    weights have seen: then it goes on from the state before the rate fell. `way` is the number format and the mode of
+    gradients (`istapp.training.calibration`), `settle` fixes the budget on the way (`istapp.training.Run`).
 
     Returns:
         Whether it is done.
@@ -128,9 +136,10 @@ def run(
     job = Run(
         network, experiment.images(), experiment.recipe, experiment.ratios, experiment.seed, experiment.matrix_seed,
         keep=places.runs / experiment.id, device=device_name,
-        mode="compiled" if where.type == "cuda" else "eager", quiet=quiet,
+        precision=way[0], mode=way[1] or ("compiled" if where.type == "cuda" else "eager"), quiet=quiet, settle=settle,
     )  # fmt: skip
     result = train(job, minutes)
+    experiment = replace(experiment, recipe=replace(experiment.recipe, pixels=result.budget))
     if not result.done:
         seen, all_ = result.pixels / 1e6, experiment.recipe.pixels / 1e6
         say(f"{experiment.id}: {seen:.1f} of {all_:.1f} million pixels; the same command goes on from here")
@@ -153,7 +162,7 @@ def _is_done(experiment: Experiment, places: Places, pixels: float | None) -> bo
     path = places.weights_of(experiment.id)
     if not path.exists() or status(experiment.id, places) != "done":
         return False
-    return pixels is None or weights.header(path)["pixels"] >= pixels - experiment.recipe.pixels_per_step
+    return pixels is None or weights.header(path)["pixels"] >= pixels - experiment.recipe.on("cuda").pixels_per_step
 
 
 def _save(experiment: Experiment, places: Places, tensors: dict[str, Any], header: dict[str, Any]) -> None:
@@ -171,7 +180,7 @@ def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> 
         device=job.device, method=experiment.method, run=experiment.id, purpose=experiment.purpose,
         config=experiment.config, parameters=network.parameter_count, main=experiment.main,
         training_set=experiment.training_set, training_hash=job.identity["images"], ratios=list(experiment.ratios),
-        recipe=asdict(experiment.recipe.on(job.device)), precision=job.precision, seed=experiment.seed,
+        recipe=asdict(experiment.recipe.on(job.device)), precision=job.precision, mode=job.mode, seed=experiment.seed,
         matrix_seed=experiment.matrix_seed, steps=result.step,
         pixels=result.pixels, minutes=round(result.minutes, 2),
         pixels_per_second=round(result.pixels_per_second),

@@ -7,7 +7,9 @@ Images and operator stay float32 throughout; what changes is the arithmetic of t
 made in float32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +79,13 @@ def fast(method: Method, device: str | torch.device = "cpu") -> Method:
 def compile_stages(network: nn.Module) -> None:
     """Let torch.compile fuse every stage in place; a stage that a machine cannot compile runs as it is.
 
-    All stages are of one shape, so that one compiled graph serves them all and the start-up is that of one stage.
+    One compiled function serves all stages of a class, so that the start-up is that of one stage.
     """
     torch._dynamo.config.suppress_errors = True
     for stage in getattr(network, "stages", ()):
-        stage.compile()
+        stage.forward = MethodType(_compiled(type(stage)), stage)
+
+
+@cache
+def _compiled(kind: type) -> Callable[..., Tensor]:
+    return torch.compile(kind.forward)

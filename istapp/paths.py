@@ -71,6 +71,18 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping
     write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
 
 
+def read_table(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file as text, with these columns and no others; none where there is no file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if not Path(path).exists():
+        return []
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return [{column: row.get(column) or "" for column in columns} for row in csv.DictReader(file)]
+
+
 def refuse_unwritable(path: str | Path, folder: bool = False) -> None:
     """Find out before any work whether a file, or files in a `folder`, could be written there; nothing is left.
 

@@ -12,3 +12,9 @@ def native(device: str | torch.device) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     able = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch cannot tell
     return "bfloat16" if able.get("amx_bf16") or able.get("avx512_bf16") else "float32"
+
+
+def exact_float32() -> None:
+    """Let a GPU multiply float32 in float32, as a processor does, and not in TF32 with its ten bits."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

@@ -43,6 +43,12 @@ def commit() -> str:
     return head + ("-dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
+def checkout() -> list[Path]:
+    """Return the files of the checkout that git does not ignore; none where this is no checkout."""
+    listed = _git("ls-files", "--cached", "--others", "--exclude-standard", "--full-name", ":/") or ""
+    return [path for name in listed.splitlines() if (path := _PACKAGE.parent / name).is_file()]
+
+
 def command() -> str:
     """Return the command line of this process; of absolute paths only the last part, which tells enough."""
     program = Path(sys.argv[0]).name

@@ -1,5 +1,6 @@
 """Training: patches, recipes, and runs that can be stopped, killed, continued and dealt out."""
 
+import contextlib
 import dataclasses
 import math
 import multiprocessing
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import unittest.mock
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -501,6 +503,34 @@ def test_compiled_stages_compute_the_same_by_one_graph_for_all(counting: list[in
     assert len(counting) == 1 and results[1].step == 200
     assert abs(results[0].curve[-1]["psnr_50"] - results[1].curve[-1]["psnr_50"]) < 0.05
     assert same(*(result.weights for result in results))
+
+
+def test_a_recorded_gradient_is_given_every_batch(counting: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bookkeeping around a CUDA graph, with a stand-in that computes again where a GPU would replay."""
+    recorded: list[gradients.Graphed] = []
+
+    class Graph:
+        def replay(self) -> None:
+            (own,) = recorded
+            fixed = [weight.grad for weight in own.network.parameters()]
+            own.value.copy_(gradients.Gradient.__call__(own, own.x))
+            for memory, weight in zip(fixed, own.network.parameters()):
+                memory.copy_(weight.grad)
+                weight.grad = memory
+
+    def stream(*_: object) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext(unittest.mock.MagicMock())
+
+    record = gradients.Graphed._record
+    monkeypatch.setattr(gradients.Graphed, "_record", lambda self, x: (recorded.append(self), record(self, x)))
+    stand_ins = {"CUDAGraph": Graph, "graph": stream, "stream": stream}
+    for name, stand_in in (stand_ins | dict.fromkeys(("Stream", "current_stream"), unittest.mock.MagicMock)).items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch.random, "fork_rng", stream)
+    recipe = budget(12, renew_matrix=5)
+    graphed = train(a_run(recipe=recipe, mode="graph", precision="float32"))
+    assert len(recorded) == 1 and recorded[0].graph is not None
+    assert same(graphed.weights, train(a_run(recipe=recipe, precision="float32")).weights)
 
 
 def test_muon_and_the_loss_compile_without_a_break() -> None:

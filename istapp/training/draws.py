@@ -51,7 +51,8 @@ class Draws:
         self.bounds = (weights / weights.sum()).cumsum(0)[:-1]
         self._epoch = 0
         ahead = self.AHEAD if patches.device.type == "cuda" and recipe.renew_matrix else 0
-        self._workers = ThreadPoolExecutor(ahead) if ahead else None
+        # One thread each: several for one decomposition gain little and stand in the way of what feeds the GPU.
+        self._workers = ThreadPoolExecutor(ahead, initializer=torch.set_num_threads, initargs=(1,)) if ahead else None
         self._made: dict[int, Future[Tensor]] = {}
 
     def draw(self, step: int) -> Tensor:

@@ -36,10 +36,11 @@ class Gradient:
     def __call__(self, x: Tensor) -> Tensor:
         """Compute on a batch (B, 1, H, W); the gradients are those of the scaled loss, the loss (a scalar) is not."""
         half = self.precision != torch.float32
-        with torch.autocast(x.device.type, self.precision, enabled=half, cache_enabled=self.cache):
-            loss = self.loss(x, self.sampling)
-        self.network.zero_grad()
-        self.scaler.scale(loss).backward()
+        with chosen_by_trial():
+            with torch.autocast(x.device.type, self.precision, enabled=half, cache_enabled=self.cache):
+                loss = self.loss(x, self.sampling)
+            self.network.zero_grad()
+            self.scaler.scale(loss).backward()
         return loss.detach()
 
 
@@ -87,6 +88,21 @@ class Graphed(Compiled):
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(buffers[name])
         self.graph = graph
+
+
+@contextmanager
+def chosen_by_trial() -> Iterator[None]:
+    """Let a GPU's library try its convolutions on the shapes of a training, which stay, and take the fastest.
+
+    Few channels, as in the first and last layer of a stage, are where its own guess is furthest off. Outside of
+    training, where shapes change with every image, trying would cost more than it saves.
+    """
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 CLASSES: dict[str, type[Gradient]] = dict(zip(MODES, (Gradient, Compiled, Graphed)))

@@ -132,8 +132,10 @@ class Recipe:
         return self.pixels * (1 - self.decay)
 
     def on(self, device: str) -> "Recipe":
-        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``."""
-        return replace(self, batch=self.gpu_batch) if device == "cuda" and self.gpu_batch else self
+        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, and as many steps of rise."""
+        if device != "cuda" or not self.gpu_batch:
+            return self
+        return replace(self, batch=self.gpu_batch, warm_up=self.warm_up * self.gpu_batch / self.batch)
 
     def in_decay(self) -> "Recipe":
         """Return the recipe with the patches for its last part, as many of them as keep the pixels of a step."""

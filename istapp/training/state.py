@@ -44,11 +44,34 @@ def exists(prefix: Path) -> bool:
     return bool(_newest(prefix))
 
 
+def files(prefix: Path) -> list[Path]:
+    """Return the files of the newest state that is all there, in the order of its pieces."""
+    return _newest(prefix)
+
+
 def restore(prefix: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Return the newest whole state of a run, None if there is none.
 
     Raises:
         UserError: it is damaged, or belongs to a run with another identity (network, images, recipe, seed).
+    """
+    pieces, state = _newest(prefix), peek(prefix)
+    if state is None:
+        return None
+    found = state["identity"]
+    if found != identity:
+        other = sorted(key for key in identity if found.get(key) != identity[key])
+        raise UserError(
+            f"{pieces[0]} belongs to another run (it differs in {', '.join(other)}); remove it to start anew"
+        )
+    return state
+
+
+def peek(prefix: Path) -> dict[str, Any] | None:
+    """Return the newest whole state, whoever's it is, None if there is none.
+
+    Raises:
+        UserError: it is damaged.
     """
     pieces = _newest(prefix)
     if not pieces:
@@ -56,15 +79,10 @@ def restore(prefix: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     try:
         data = b"".join(path.read_bytes() for path in pieces)
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        found = state["identity"]
+        state["identity"]  # a file of something else has none
+        return state
     except Exception as error:  # torch raises half a dozen unrelated kinds here
         raise UserError(f"{pieces[0]} is damaged ({type(error).__name__}); remove it to start this run anew") from None
-    if found != identity:
-        other = sorted(key for key in identity if found.get(key) != identity[key])
-        raise UserError(
-            f"{pieces[0]} belongs to another run (it differs in {', '.join(other)}); remove it to start anew"
-        )
-    return state
 
 
 def _pieces(prefix: Path) -> list[tuple[tuple[int, int, int], Path]]:

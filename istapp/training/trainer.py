@@ -4,8 +4,8 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from istapp.datasets import Image, data_hash
 from istapp.errors import UserError, reason
 from istapp.methods.base import Network, Tied
 from istapp.paths import write_table
-from istapp.precision import native
+from istapp.precision import exact_float32, native
 from istapp.training import state
 from istapp.training.draws import Draws
 from istapp.training.gradients import CLASSES, MODES, Gradient
@@ -26,6 +26,10 @@ from istapp.training.parallel import Peers
 from istapp.training.patches import Patches
 from istapp.training.recipe import Recipe
 from istapp.training.validation import split, validation_psnr
+
+#: How much of the way to the fall of the rate is behind a run when it asks for its final budget, and the first steps of
+#: a call that tell nothing of its speed.
+NEAR, WARM = 0.85, 5
 
 
 @dataclass
@@ -48,6 +52,9 @@ class Run:
         mode: how gradients are computed, one of `istapp.training.gradients.MODES`. It belongs to the machine too, and
             one that fails at its first batch gives way to the one before it.
         quiet: print nothing.
+        settle: called once in a call, when the fall of the rate is near (`NEAR`), with the pixels seen and the pixels
+            per second since this call's first steps: it returns the budget that the clock affords, in place of the
+            recipe's. A smaller one than the pixels seen allow is raised to that.
     """
 
     network: Network
@@ -63,6 +70,7 @@ class Run:
     precision: str = ""
     mode: str = "eager"
     quiet: bool = False
+    settle: Callable[[int, float], float] | None = None
 
     def __post_init__(self) -> None:
         self.precision = self.precision or native(self.device)
@@ -94,6 +102,7 @@ class Result:
         pixels_per_second: mean over the whole run.
         curve: a row per validation: step, pixels, minutes, loss, rate, and PSNR per ratio in dB.
         weights: the averaged (or last) weights.
+        budget: pixels in all, as the recipe said or the clock afforded.
     """
 
     done: bool
@@ -103,6 +112,7 @@ class Result:
     pixels_per_second: float
     curve: list[dict[str, float]] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
+    budget: float = 0.0
 
 
 def train(run: Run, minutes: float = math.inf) -> Result:
@@ -124,8 +134,10 @@ class Trainer:
     strict = False  # whether a mode that fails is an error
 
     def __init__(self, run: Run) -> None:
-        self.run, self.recipe = run, run.recipe.on(run.device)
+        self.run, self.recipe, self.settle = run, run.recipe.on(run.device), run.settle
         self.peers, self.device = Peers(), torch.device(run.device)
+        if self.device.type == "cuda":
+            exact_float32()
         self.training, self.validation = split(run.images)
         self.network = run.network.to(self.device).train().requires_grad_(True)
         self.network.to(memory_format=torch.channels_last)
@@ -239,7 +251,7 @@ class Trainer:
             UserError: a loss since the last look, or a weight, is infinite or no number.
         """
         tensors = [self.total, *self.network.parameters()]
-        if all(bool(tensor.isfinite().all()) for tensor in tensors):
+        if bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all()):  # one wait for a GPU, not many
             return
         where = f"; the last good state is {self.run.keep}" if self.run.keep and state.exists(self.run.keep) else ""
         raise UserError(
@@ -258,8 +270,12 @@ class Trainer:
         """Take steps until the run is done, `minutes` are over or a stop is asked for."""
         every = self.run.validate_every or max(1, self.recipe.steps // 20)
         began = saved = clock = time.perf_counter()
+        first, metered = self.step, (began, self.pixels)
         with _StopAsked() as stop:
             while not self.done:
+                if self.step == first + WARM:
+                    metered = (time.perf_counter(), self.pixels)
+                self._settle_in_time(*metered)
                 self._begin_decay_in_time()
                 self.one_step()
                 now = time.perf_counter()
@@ -277,6 +293,16 @@ class Trainer:
         if self.done and self.recipe.decay == 0:
             self._checkpoint(self.run.stable)
         return self._result()
+
+    def _settle_in_time(self, since: float, seen: int) -> None:
+        """Ask once, before the rate falls, which budget the clock affords at the speed that the training has."""
+        if self.settle is None or self.decay_from is not None or self.pixels < NEAR * self.recipe.stable_pixels:
+            return
+        speed = (self.pixels - seen) / max(1e-9, time.perf_counter() - since)
+        budget = self.settle(self.pixels, speed or self.recipe.pixels)
+        least = self.pixels / max(1e-9, 1 - self.recipe.decay)
+        self.recipe, self.now = (replace(r, pixels=max(budget, least)) for r in (self.recipe, self.now))
+        self.settle = None
 
     def _begin_decay_in_time(self) -> None:
         """Where the rate is to fall from here on, keep the state as it is and change to the last part's patches."""
@@ -369,7 +395,9 @@ class Trainer:
             self.network.load_state_dict(self.average)
         speed = self.pixels / self.seconds if self.seconds else 0.0
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.average.items()}
-        return Result(self.done, self.step, self.pixels, self.seconds / 60, speed, list(self.curve), weights)
+        return Result(
+            self.done, self.step, self.pixels, self.seconds / 60, speed, list(self.curve), weights, self.recipe.pixels
+        )
 
 
 def _silence(network: Network) -> None:

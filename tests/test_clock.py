@@ -1,0 +1,255 @@
+"""A group of runs within a given time, with tiny networks: every way through it, a GPU's graph itself apart."""
+
+import csv
+import dataclasses
+import multiprocessing
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from istapp import clock, datasets, experiments, forward_times, weights
+from istapp.__main__ import main
+from istapp.clock import Plan, spend
+from istapp.errors import UserError
+from istapp.evaluation import read_rows
+from istapp.experiments import Experiment, Places
+from istapp.methods.ista_net_pp import ISTANetPP
+from istapp.provenance import device_name
+from istapp.training import Run, calibration, gradients, ours, state
+from istapp.training.calibration import Trial, calibrate, fastest
+from istapp.training.trainer import Trainer
+
+STEP = 4 * 33**2
+
+
+@pytest.fixture(autouse=True)
+def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No reserves, no large matrix product."""
+    monkeypatch.setattr(clock, "RESERVE", 0.5)
+    monkeypatch.setattr(calibration, "matrix_peak", lambda *_: 1e12)
+    monkeypatch.setattr("istapp.training.benchmark.matrix_peak", lambda *_: 1e12)
+    few = datasets.load("photos")[:3]
+    monkeypatch.setattr(Experiment, "images", lambda _: few)
+
+
+def two(pixels: float = 40 * STEP) -> list[Experiment]:
+    recipe = ours(pixels, batch=4, blocks=1, warm_up=2 * STEP, renew_matrix=20)
+    small = Experiment(
+        "ista-net-pp-a", "a test", {"stages": 1, "channels": 2}, recipe, training_set="photos", ratios=(0.1,),
+        tests=(), group="pair",
+    )  # fmt: skip
+    return [small, dataclasses.replace(small, id="ista-net-pp-b", config={"stages": 2, "channels": 2})]
+
+
+def know(runs: list[Experiment], monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    monkeypatch.setattr(experiments, "ALL", {run.id: run for run in runs})
+    monkeypatch.setattr(clock, "ORDER", ("pair", "other", "pair"))
+    monkeypatch.setattr(clock, "LIKE", {"other": "pair"})
+    return runs
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    return know(two(), monkeypatch)
+
+
+def job(renew: int = 0, **more: object) -> Run:
+    torch.manual_seed(0)
+    recipe = ours(1e6, batch=2, blocks=1, renew_matrix=renew)
+    return Run(ISTANetPP(2, 4), datasets.load("photos")[:3], recipe, (0.1, 0.5), quiet=True, **more)
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def test_every_way_of_this_machine_is_tried_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("bfloat16", "eager")])
+    monkeypatch.setattr(calibration, "RENEW", 15)
+    said: list[str] = []
+    run = job(renew=50)
+    before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    trials = calibrate(run, 120, said.append)
+    assert [(t.precision, t.accepted) for t in trials] == [("float32", True), ("bfloat16", True)]
+    assert trials[0].difference == 0 and trials[0].cosine == pytest.approx(1) and 0.99 < trials[1].cosine < 1
+    assert all(t.pixels_per_second > 0 and 0 < t.optimiser_share < 1 and t.renewal_share > 0 for t in trials)
+    assert fastest(trials).pixels_per_second == max(t.pixels_per_second for t in trials)
+    assert "cosine" in said[0] and all(torch.equal(before[n], t) for n, t in run.network.state_dict().items())
+
+
+def wrong_direction(gradient: gradients.Gradient, x: torch.Tensor) -> torch.Tensor:
+    loss = gradients.Gradient.__call__(gradient, x)
+    for weight in gradient.network.parameters():
+        weight.grad = torch.randn_like(weight)
+    return loss
+
+
+def no_number(gradient: gradients.Gradient, x: torch.Tensor) -> torch.Tensor:
+    return gradients.Gradient.__call__(gradient, x) * torch.nan
+
+
+def no_memory(*_: object) -> torch.Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+def no_compiler(*_: object) -> torch.Tensor:
+    raise torch._dynamo.exc.BackendCompilerFailed(lambda: None, RuntimeError("no C compiler"), None)
+
+
+def too_slow(*_: object) -> torch.Tensor:
+    time.sleep(60)
+    raise AssertionError("was not interrupted")
+
+
+@pytest.mark.parametrize(("fault", "words"), [
+    (wrong_direction, "cosine"), (no_number, "not finite"), (no_memory, "out of memory"), (no_compiler, "C compiler"),
+    (too_slow, "not done within"),
+])  # fmt: skip
+def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+    monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("float32", "compiled")])
+    monkeypatch.setattr(calibration, "SHARES", {"float32 eager": 0.9, "eager": 0.9, "compiled": 0.1})
+    monkeypatch.setitem(gradients.CLASSES, "compiled", type("Faulty", (gradients.Gradient,), {"__call__": fault}))
+    said: list[str] = []
+    trials = calibrate(job(), 20 if fault is too_slow else 60, said.append)
+    assert trials[0].accepted and not trials[1].accepted and words in trials[1].reason and words in said[1]
+    assert fastest(trials) is trials[0]
+
+
+def test_a_way_in_which_a_process_died_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("float32", "compiled")])
+    tried: list[str] = []
+    trials = calibrate(job(), 60, lambda _: None, skip=["float32 compiled"], trying=tried.append)
+    assert tried == ["float32 eager", ""] and "died" in trials[1].reason and not trials[1].accepted
+
+
+# ---------------------------------------------------------------- groups
+
+
+def test_a_group_is_done_in_time_on_equal_pixels(pair: list[Experiment], tmp_path: Path) -> None:
+    said: list[str] = []
+    began = time.monotonic()
+    assert spend(3, places=Places.in_folder(tmp_path), say=said.append) == ["ista-net-pp-a", "ista-net-pp-b"]
+    assert time.monotonic() - began < 180
+    headers = [weights.header(tmp_path / f"{run.id}.safetensors") for run in pair]
+    assert {header["pixels"] for header in headers} == {40 * STEP}  # as stated: the clock would have afforded more
+    with (tmp_path / "calibration.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["run"] == "ista-net-pp-b" and rows[0]["accepted"] == "True"  # the slowest member
+    with (tmp_path / "times.csv").open() as file:
+        assert {(row["way"], row["batch"]) for row in csv.DictReader(file)} >= {("plain", "1"), ("fast path", "16")}
+    assert spend(1, places=Places.in_folder(tmp_path), say=said.append) == [] and said[-1] == "every group is done"
+
+
+def test_a_short_clock_makes_the_budget_and_a_longer_one_continues_it(
+    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both members see the same pixels, decayed, fewer than stated; named again, the group goes on from before."""
+    know(two(1e9), monkeypatch)
+    monkeypatch.setattr(forward_times, "take", lambda *_: None)
+    places = Places.in_folder(tmp_path)
+
+    def until_visited(times: int, minutes: float) -> float:
+        """A busy machine may need the command again; the budget that was settled stays."""
+        for _ in range(6):
+            if Plan.of(places).visits.get("pair", 0) < times:
+                spend(minutes, places=places, say=lambda _: None)
+        plan = Plan.of(places)
+        assert plan.visits == {"pair": times} and plan.final == ["pair"]
+        headers = [weights.header(places.weights_of(run.id)) for run in pair]
+        assert all(abs(header["pixels"] - plan.pixels["pair"]) <= STEP for header in headers)
+        return plan.pixels["pair"]
+
+    budget = until_visited(1, 0.25)
+    assert 60 * STEP < budget < 1e8
+    assert {state.exists(tmp_path / f"{run.id}.stable") for run in pair} == {True}
+    know(two(3 * budget), monkeypatch)
+    assert 1.01 * budget < until_visited(2, 0.5) <= 3 * budget
+
+
+def test_a_group_that_is_compared_with_another_takes_its_budget(
+    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third = dataclasses.replace(pair[0], id="ista-net-pp-c", group="other", seed=4)
+    know([*pair, third], monkeypatch)
+    places = Places.in_folder(tmp_path)
+    Plan(pixels={"pair": 24 * STEP}, final=["pair"], path=tmp_path / "plan.json").write()
+    assert spend(2, places=places, group="other", say=lambda _: None) == ["ista-net-pp-c"]
+    assert weights.header(places.weights_of("ista-net-pp-c"))["pixels"] == 24 * STEP
+
+
+def test_a_clock_too_short_is_one_line(pair: list[Experiment], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "--group", "pair", "--minutes", "0.02", "--out", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "too short for group pair" in err and "are needed" in err and err.count("\n") == 1
+    Plan(ways={key: dict(precision="float32", mode="eager", pixels_per_second=1e3, start_up=0.0)
+               for key in [f"pair on {device_name()}, torch {torch.__version__}"]}, path=tmp_path / "plan.json").write()
+    assert main(["train", "--group", "pair", "--minutes", "0.1", "--out", str(tmp_path)]) == 2
+    assert "minutes are left and about" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert main(["train", "--group", "pear", "--minutes", "1", "--out", str(tmp_path)]) == 2
+    assert "did you mean 'pair'" in capsys.readouterr().err
+    assert main(["train", "--group", "pair", "--out", str(tmp_path)]) == 2
+
+
+def test_a_loss_that_is_not_finite_ends_the_group_in_one_line(
+    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = Trainer.compute
+
+    def bursting(trainer: Trainer, x: torch.Tensor) -> torch.Tensor:
+        loss = compute(trainer, x)
+        return loss * torch.nan if trainer.step == 9 and trainer.run.keep else loss
+
+    places = Places.in_folder(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="is not finite any more"):
+        patch.setattr(Trainer, "compute", bursting)
+        spend(2, places=places, say=lambda _: None)
+    assert len(spend(2, places=places, say=lambda _: None)) == 2  # what it left can be gone on with
+
+
+def test_rows_are_taken_on_packed_sets(pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    know([dataclasses.replace(pair[0], tests=("photos",), recipe=two(12 * STEP)[0].recipe)], monkeypatch)
+    places = Places.in_folder(tmp_path)
+    monkeypatch.setattr(clock, "datasets", datasets)
+    assert spend(2, places=places, say=lambda _: None) == ["ista-net-pp-a"]
+    rows = read_rows(places.rows_of("ista-net-pp-a"))
+    assert {row["run"] for row in rows} == {"ista-net-pp-a"} and len(rows) == len(datasets.load("photos"))
+
+
+def work_to_the_end(folder: Path) -> None:
+    """What the process to be killed does."""
+    torch.set_num_threads(1)
+    runs = two(60 * STEP)
+    experiments.ALL.clear()
+    experiments.ALL.update({run.id: run for run in runs})
+    clock.ORDER, clock.RESERVE = ("pair",), 0.5
+    few = datasets.load("photos")[:3]
+    Experiment.images = lambda _: few
+    spend(5, places=Places.in_folder(folder), say=lambda _: None)
+
+
+def test_killed_at_random_moments_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    know(two(60 * STEP), monkeypatch)
+    chance = random.Random(1)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["istapp.clock"])
+    for _ in range(3):
+        process = processes.Process(target=work_to_the_end, args=(tmp_path,))
+        process.start()
+        process.join(chance.uniform(2, 9))
+        process.kill()
+        process.join()
+    places = Places.in_folder(tmp_path)
+    spend(5, places=places, say=lambda _: None)
+    assert {experiments.status(run.id, places) for run in two()} == {"done"}
+    assert {weights.header(places.weights_of(run.id))["pixels"] for run in two()} == {60 * STEP}
+
+
+def test_the_fastest_accepted_way_is_taken() -> None:
+    trials = [Trial("", "float32", "eager", True, pixels_per_second=1.0),
+              Trial("", "bfloat16", "eager", True, pixels_per_second=3.0),
+              Trial("", "bfloat16", "graph", False, "no", pixels_per_second=9.0)]  # fmt: skip
+    assert fastest(trials).mode == "eager" and fastest(trials).precision == "bfloat16"
+    assert fastest([dataclasses.replace(trials[2])]).mode == "graph"  # nothing was accepted: the first, whatever it is

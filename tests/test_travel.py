@@ -1,0 +1,118 @@
+"""What travels to a machine with a GPU and back."""
+
+import dataclasses
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from istapp import clock, experiments, paths, travel, weights
+from istapp.__main__ import main
+from istapp.clock import Plan
+from istapp.errors import UserError
+from istapp.evaluation import read_rows
+from istapp.experiments import Experiment, Places
+from istapp.training import ours, state
+
+STEP = 4 * 33**2
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A home of its own with one experiment of seconds."""
+    run = Experiment(
+        "ista-net-pp-a", "a test", {"stages": 1, "channels": 2}, ours(8 * STEP, batch=4, blocks=1),
+        training_set="photos", ratios=(0.1,), tests=("photos",), group="one",
+    )  # fmt: skip
+    monkeypatch.setattr(experiments, "ALL", {run.id: run})
+    monkeypatch.setattr(clock, "ORDER", ("one",))
+    for name in ("RUNS", "WEIGHTS", "RESULTS"):
+        monkeypatch.setattr(paths, name, tmp_path / "home" / name.lower())
+    return Places()
+
+
+def journey(home: Places, tmp_path: Path) -> Path:
+    """Train in a folder, and return where the pieces lie."""
+    folder = tmp_path / "there"
+    experiments.run(experiments.ALL["ista-net-pp-a"], places=Places.in_folder(folder), quiet=True)
+    Plan(pixels={"one": 8.0 * STEP}, final=["one"], trying={"m": "x"}, path=folder / "plan.json").write()
+    (folder / "calibration.csv").write_text("run,mode\nista-net-pp-a,eager\n")
+    (folder / "sets.safetensors").write_bytes(b"large")
+    travel.out(folder, tmp_path / "pieces", say=lambda _: None)
+    return tmp_path / "pieces"
+
+
+def test_there_and_back(home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(travel, "PIECE", 20_000)
+    pieces = journey(home, tmp_path)
+    sizes = [path.stat().st_size for path in pieces.iterdir()]
+    assert len(sizes) > 1 and max(sizes) <= 20_000
+    said: list[str] = []
+    for _ in range(2):  # merging twice changes nothing
+        travel.merge(pieces, said.append)
+        assert weights.load(home.weights_of("ista-net-pp-a"))[0]["run"] == "ista-net-pp-a"
+        assert len(read_rows(home.rows_of("ista-net-pp-a"))) == 16
+        assert len((home.results / "calibration.csv").read_text().splitlines()) == 2
+        assert home.curve_of("ista-net-pp-a").exists() and state.exists(home.runs / "ista-net-pp-a.stable")
+        plan = Plan.of(home)
+        assert plan.pixels == {"one": 8.0 * STEP} and plan.final == ["one"] and not plan.trying
+    assert any("16 of 16 rows are new" in line for line in said) and any("0 of 16" in line for line in said)
+    assert not list(home.weights.glob("sets*"))
+
+
+def test_what_goes_in_is_listed_and_limited(
+    home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    run = experiments.ALL["ista-net-pp-a"]
+    assert not experiments.run(run, 0, quiet=True)  # begun here
+    folder = tmp_path / "in"
+    assert main(["campaign", "pack", str(folder), "--sets", "photos"]) == 0
+    printed = capsys.readouterr().out
+    assert "sets.safetensors" in printed and "for group one (photos)" in printed and "with the checkout" in printed
+    assert state.exists(folder / run.id)
+    monkeypatch.setenv("ISTAPP_DATA", str(folder / "sets.safetensors"))
+    assert experiments.run(run, places=Places.in_folder(folder), quiet=True)  # and gone on with there
+    monkeypatch.setattr(travel, "INWARD", 2**20)
+    assert main(["campaign", "pack", str(folder), "--sets", "photos"]) == 2
+    assert "more than may travel" in capsys.readouterr().err
+    assert main(["campaign", "out", str(folder)]) == 2 and main(["campaign", "pack", str(folder), "--group", "no"]) == 2
+
+
+def test_nothing_is_merged_of_pieces_that_are_not_whole_or_not_ours(home: Places, tmp_path: Path) -> None:
+    pieces = journey(home, tmp_path)
+    (piece,) = pieces.iterdir()
+    whole = piece.read_bytes()
+    piece.rename(pieces / "campaign-1of2.tar")
+    with pytest.raises(UserError, match="does not hold every piece"):
+        travel.merge(pieces)
+    (pieces / "campaign-1of2.tar").rename(piece)
+    piece.write_bytes(whole[:3000])
+    with pytest.raises(UserError):
+        travel.merge(pieces, lambda _: None)
+    folder = tmp_path / "there"
+    for name, content, words in (
+        ("ista-net-pp-a.safetensors", b"no weights", "not a whole safetensors"),
+        ("ista-net-pp-a.csv", b"a,b\n1,2\n", "not a file of results"),
+        ("plan.json", b"{", "damaged"),
+    ):
+        kept = (folder / name).read_bytes()
+        (folder / name).write_bytes(content)
+        travel.out(folder, pieces, lambda _: None)
+        with pytest.raises(UserError, match=words):
+            travel.merge(pieces, lambda _: None)
+        (folder / name).write_bytes(kept)
+    with tarfile.open(piece, "w") as archive:
+        archive.add(__file__, "../escape.py")
+    with pytest.raises(UserError, match="no file of a campaign"):
+        travel.merge(pieces)
+    assert not home.weights.exists() and not home.results.exists()
+
+
+def test_weights_that_saw_more_stay(home: Places, tmp_path: Path) -> None:
+    pieces = journey(home, tmp_path)
+    longer = dataclasses.replace(experiments.ALL["ista-net-pp-a"], tests=())
+    assert experiments.run(longer, quiet=True, pixels=20 * STEP)
+    said: list[str] = []
+    travel.merge(pieces, said.append)
+    assert weights.header(home.weights_of("ista-net-pp-a"))["pixels"] == 20 * STEP
+    assert not home.rows_of("ista-net-pp-a").exists() and any("has seen more pixels" in line for line in said)
