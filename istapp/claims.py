@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from istapp import datasets, experiments, methods, metrics, paper, paths, registry, results, sampling
+from istapp import datasets, experiments, methods, metrics, paper, paths, registry, results, sampling, weights
 from istapp.errors import UserError
 
 FILE = paths.DATA / "claims.csv"
@@ -94,7 +94,7 @@ def value(claim: Claim) -> float:
     names: dict[str, Any] = {
         "np": np, "math": math, "torch": torch, "datasets": datasets, "experiments": experiments, "methods": methods,
         "metrics": metrics, "paper": paper, "registry": registry, "results": results, "sampling": sampling,
-        "text": text,
+        "paths": paths, "text": text, "weights": weights,
     }  # fmt: skip
     return float(eval(claim.expression, names))  # our own expressions, from our own file
 
