@@ -183,7 +183,7 @@ def test_a_clock_too_short_is_one_line(pair: list[Experiment], tmp_path: Path, c
     assert main(["train", "--group", "pair", "--minutes", "0.02", "--out", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert "too short for group pair" in err and "are needed" in err and err.count("\n") == 1
-    Plan(ways={key: dict(precision="float32", mode="eager", pixels_per_second=1e3, start_up=0.0)
+    Plan(ways={key: {"precision": "float32", "mode": "eager", "pixels_per_second": 1e3, "start_up": 0.0}
                for key in [f"pair on {device_name()}, torch {torch.__version__}"]}, path=tmp_path / "plan.json").write()
     assert main(["train", "--group", "pair", "--minutes", "0.1", "--out", str(tmp_path)]) == 2
     assert "minutes are left and about" in capsys.readouterr().err

@@ -137,9 +137,3 @@ def test_a_run_from_the_command_line_stops_in_time(tiny: list[Experiment], tmp_p
     assert "goes on from here" in capsys.readouterr().out
     assert main(["train", "--queue", "--minutes", "5", "--out", str(tmp_path)]) == 0
     assert "2 experiments done" in capsys.readouterr().out
-
-
-def test_the_benchmark_measures_both_loops_in_one_run(capsys) -> None:  # noqa: ANN001
-    assert main(["benchmark", "--training", "--stages", "1", "--channels", "2"]) == 0
-    out = capsys.readouterr().out
-    assert "plain float32 loop" in out and "this trainer" in out and "ratio" in out
