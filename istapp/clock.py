@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from istapp import datasets, experiments, forward_times
+from istapp import datasets, experiments, forward_times, weights
 from istapp.campaigns import LIKE, ORDER, Experiment
 from istapp.errors import UserError, nearest
 from istapp.evaluation import device, evaluate
@@ -170,11 +170,19 @@ class _Session:
         return done
 
     def _waiting(self) -> list[Experiment]:
-        """Return the members to train, the slowest first: those not done, or, where all are, all to be continued."""
-        waiting = [e for e in self.own if experiments.status(e.id, self.places) != "done"]
-        if not waiting and self.name in self.plan.final:  # a new budget
+        """Return the members to train, the slowest first: those short of a budget that is final, else all of them."""
+        waiting = [e for e in self.own if self._is_short(e)] if self.name in self.plan.final else []
+        if not waiting and self.name in self.plan.final:  # all have it: on to a new budget
             self.plan.final.remove(self.name)
         return sorted(waiting or self.own, key=_operations, reverse=True)
+
+    def _is_short(self, experiment: Experiment) -> bool:
+        """Tell whether a run is not done, or has seen fewer pixels than its group is to see."""
+        if experiments.status(experiment.id, self.places) != "done":
+            return True
+        files = (self.places.weights_of(experiment.id), Places().weights_of(experiment.id))
+        seen = max(weights.header(path)["pixels"] for path in files if path.exists())
+        return seen < self.plan.pixels[self.name] - experiment.recipe.on("cuda").pixels_per_step
 
     # ------------------------------------------------------------ speed
 
