@@ -5,8 +5,8 @@ Takes the steps of ISTA, Eqs. 2 and 3 of the paper, for :math:`\tfrac12\|\Phi x 
 .. math:: r_k = x_{k-1} - \rho\,\Phi^\top(\Phi x_{k-1} - y), \quad x_k = \Psi^\top\mathrm{soft}(\Psi r_k, \rho\lambda),
 
 where :math:`\Psi` is the orthonormal db4 wavelet over three octaves, its coarse averages left free, at a random shift
-in each iteration (cycle spinning). With another :math:`\Psi` each time, each step lowers an objective of its own, and no
-single one is minimised. Step :math:`\rho = 1`, 400 iterations, no trainable parameters. :math:`\lambda` was
+in each iteration (cycle spinning). With another :math:`\Psi` each time, each step lowers an objective of its own, and
+no single one is minimised. Step :math:`\rho = 1`, 400 iterations, no trainable parameters. :math:`\lambda` was
 chosen on training images (`data/results/tuning.csv`), never on a test set. Chapter 02 derives it.
 """
 
