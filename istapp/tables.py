@@ -52,7 +52,7 @@ class Table:
             columns: headers, that of the names first.
             rows: values by name.
             digits: after the decimal point.
-            best: ``max`` or ``min`` to mark each column's best number, empty for none.
+            best: ``max`` or ``min`` to mark the best number of each column that has two or more, empty for none.
             note: a line below, such as where the numbers come from.
             sign: whether positive numbers carry a plus.
         """
@@ -72,7 +72,9 @@ class Table:
     def _shown_best(self, column: int) -> str:
         numbers = [row[column - 1] for row in self.rows.values() if len(row) >= column]
         numbers = [n for n in numbers if n is not None and not isinstance(n, str)]
-        return f"{self._best(numbers):{self.sign}.{self.digits}f}".replace("-", "−") if numbers and self._best else ""
+        if self._best is None or len(numbers) < 2:  # who stands alone is not the best of anything
+            return ""
+        return f"{self._best(numbers):{self.sign}.{self.digits}f}".replace("-", "−")
 
     def _row(self, name: str, values: Sequence[Any]) -> str:
         cells = [f'<td data-value="{html.escape(name)}">{html.escape(name)}</td>']

@@ -49,6 +49,18 @@ BROKEN = {
 }
 
 
+def test_each_folded_cell_says_what_waits_in_it():
+    own = {"mystnb": {"code_prompt_show": "Look", "figure": {"name": "fig-a"}}}
+    kinds = [("x = 1", ["hide-input"], {}), ("# Solution 1.3: no", ["hide-cell"], {}), ("assert x", ["hide-cell"], {})]
+    kinds += [("x = 1", ["hide-input"], own), ("x = 1", [], {})]
+    cells = [{"cell_type": "code", "source": text, "metadata": more | {"tags": tags}} for text, tags, more in kinds]
+    notebooks.label_folded({"cells": cells})
+    shown = [cell["metadata"].get("mystnb", {}).get("code_prompt_show") for cell in cells]
+    assert shown == ["Show the code", "Show solution 1.3", "Show this check", "Look", None]
+    assert cells[1]["metadata"]["mystnb"]["code_prompt_hide"] == "Hide solution 1.3"
+    assert cells[3]["metadata"]["mystnb"]["figure"] == {"name": "fig-a"}
+
+
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_no_notebook_is_named_in_one_line(chapter, what):
     broken, said = BROKEN[what]

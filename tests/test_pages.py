@@ -3,8 +3,11 @@
 import csv
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from istapp.registry import Entry
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -49,6 +52,15 @@ def test_every_module_is_on_the_api_page() -> None:
     }
     documented = set(re.findall(r"automodule:: (\S+)", PAGES["api.md"]))
     assert documented == modules
+
+
+def test_fields_of_named_tuples_are_not_called_aliases_on_the_api_page() -> None:
+    """Python's own docstring of such a field, "Alias for field number 0", tells a reader nothing."""
+    derivations = pytest.importorskip("extensions.derivations")
+    lines = [Entry.file.__doc__ or ""]
+    assert lines == ["Alias for field number 0"]
+    derivations._link(SimpleNamespace(srcdir=ROOT), "attribute", "istapp.registry.Entry.file", Entry.file, {}, lines)
+    assert not any(lines)
 
 
 def test_every_work_is_cited_and_every_citation_known() -> None:

@@ -24,6 +24,11 @@ class Counter(HTMLParser):
         self.open[tag] -= 1
 
 
+def test_a_number_alone_in_its_column_is_not_its_best() -> None:
+    alone = Table("A caption", ["name", "x", "y"], {"a": (1.0, 2.0), "b": ("not yet run", 3.0)}, best="max")
+    assert repr(alone).count(BEST) == alone._repr_html_().count(f"<b>3.00 {BEST}</b>") == 1
+
+
 def test_the_best_of_each_column_is_marked_in_text_and_in_html() -> None:
     table = Table("A caption", ["name", "x", "y"], ROWS, best="max")
     assert [line for line in repr(table).splitlines() if BEST in line][0].startswith("c") and repr(table).count(

@@ -16,6 +16,7 @@ from sphinx.environment import BuildEnvironment
 
 _CHAPTER = re.compile(r"\b[Cc]hapter (\d\d)\b")
 _EXAMPLE = re.compile(r"^(?!\.\.)(\S.*)\n\n(?=    \S)", re.MULTILINE)
+_FIELD = re.compile(r"Alias for field number \d+")
 _DERIVED = {"class", "function"}
 _FOREIGN = {"abc", "collections", "matplotlib", "nn", "np", "numpy", "os", "pathlib", "torch", "typing"}
 _FOREIGN |= {"Axes", "Figure"}  # matplotlib's, imported for type checkers only
@@ -50,6 +51,8 @@ def _link(app: Sphinx, what: str, name: str, obj: object, options: object, lines
     names = sorted(path.stem for path in Path(app.srcdir, "notebooks").glob("[0-9][0-9]_*.ipynb"))
     chapters = {stem[:2]: f"notebooks/{stem}" for stem in names}
     lines[:] = _PROSE.pop(name, lines)
+    if _FIELD.fullmatch("\n".join(lines).strip()):  # Python's own words for a field of a named tuple tell nothing
+        lines[:] = []
     text = "\n".join(lines + closing(what, obj, lines))
     if what == "module":  # what stands indented there is code, and reads better without marks in the source
         text = _EXAMPLE.sub(r"\1\n\n::\n\n", text)

@@ -94,6 +94,18 @@ def code_cells(page: dict) -> list[dict]:
     return [cell for cell in page["cells"] if cell["cell_type"] == "code"]
 
 
+def label_folded(page: dict) -> None:
+    """Say on each folded cell what waits in it, where its own metadata do not."""
+    for cell in code_cells(page):
+        tags = {tag.replace("_", "-") for tag in cell["metadata"].get("tags", [])}
+        solution = re.match(r"# Solution (\d+\.\d+)", "".join(cell["source"]))
+        if {"hide-cell", "hide-input"} & tags:
+            what = f"solution {solution[1]}" if solution else "this check" if "hide-cell" in tags else "the code"
+            own = cell["metadata"].setdefault("mystnb", {})
+            own.setdefault("code_prompt_show", f"Show {what}")
+            own.setdefault("code_prompt_hide", f"Hide {what}")
+
+
 def undescribed(page: dict) -> Iterator[tuple[int, dict]]:
     """Number and content of each executed code cell that shows a picture without an alt text."""
     for number, cell in enumerate(code_cells(page), 1):
