@@ -53,6 +53,11 @@ def within_patience(condition: Callable[[], object]) -> bool:
     return bool(condition())
 
 
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to its background processes, which these tests may run in: ignoring Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(endless: Path) -> Iterator[Callable[[list[str]], tuple[subprocess.Popen, psutil.Process]]]:
     """Run a command that builds the book; once the chapter runs, return the process and that of the build."""
@@ -61,7 +66,9 @@ def start(endless: Path) -> Iterator[Callable[[list[str]], tuple[subprocess.Pope
     def run(arguments: list[str]) -> tuple[subprocess.Popen, psutil.Process]:
         (endless / "running").unlink(missing_ok=True)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        process = subprocess.Popen(arguments, cwd=endless, start_new_session=True, env=environment(), **pipes)
+        process = subprocess.Popen(
+            arguments, cwd=endless, start_new_session=True, env=environment(), preexec_fn=heed_ctrl_c, **pipes
+        )
         begun.append(process)
         assert within_patience((endless / "running").exists)
         kernel = psutil.Process(int((endless / "running").read_text()))

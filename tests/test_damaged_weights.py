@@ -86,7 +86,10 @@ def test_nothing_is_allocated_before_a_header_is_believed(
 def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
     tensors = {name: tensor.clone() for name, tensor in NETWORK.state_dict().items()}
     tensors["stages.1.tail.bias"].fill_(value)
-    weights.save(tmp_path / "w.safetensors", tensors, {"method": "ista-net-pp", "config": CONFIG})
+    header = {"method": "ista-net-pp", "config": CONFIG}
+    with pytest.raises(UserError, match="not finite, in 'stages.1.tail.bias'"):
+        weights.save(tmp_path / "w.safetensors", tensors, header)  # so another program must have written it
+    save_file(tensors, tmp_path / "w.safetensors", metadata={"istapp": json.dumps(header)})
     torch.save(tensors, tmp_path / "w.pkl")
     for file in ("w.safetensors", "w.pkl"):
         refused(partial(methods.get, "ista-net-pp", weights=tmp_path / file), "not finite", "stages.1.tail.bias")
