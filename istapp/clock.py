@@ -283,7 +283,7 @@ class _Session:
             left -= TIMINGS if self.device == "cuda" else 0.0
             seen = pixels + sum(_seen(experiment, self.places) for experiment in waiting[1:])
             budget = min(_stated(self.own), (max(0.0, left) * FINAL * speed + seen) / len(waiting))
-            budget = max(budget, pixels / max(1e-9, 1 - own.recipe.decay))
+            budget = max(budget, pixels / max(1e-9, 1 - own.recipe.decay)) if speed else self.plan.pixels[self.name]
             self.say(
                 f"{own.id}: {speed / 1e6:.3f} Mpixel/s, so {budget / 1e6:,.1f} million pixels for each of the group"
             )

@@ -164,10 +164,11 @@ def experiments(options: argparse.Namespace) -> None:
     from istapp import experiments
 
     places = experiments.Places()
-    print(f"{'experiment':34} {'state':10} {'minutes':>7}  {'pixels':>7}  purpose")
+    print(f"{'experiment':34} {'group':16} {'state':10} {'minutes':>7}  {'pixels':>7}  purpose")
     for e in experiments.ALL.values():
         pixels, state = f"{e.recipe.pixels / 1e9:.2f}G", experiments.status(e.id, places)
-        print(f"{e.id:34} {state:10} {e.minutes:7.1f}  {pixels:>7}  {e.purpose}")
+        group = e.group if e.group != e.id else ""
+        print(f"{e.id:34} {group:16} {state:10} {e.minutes:7.1f}  {pixels:>7}  {e.purpose}")
 
 
 def train(options: argparse.Namespace) -> None:

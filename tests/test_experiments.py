@@ -7,6 +7,7 @@ import pytest
 
 from istapp import experiments, methods, weights
 from istapp.__main__ import main
+from istapp.campaigns import LIKE, ORDER
 from istapp.errors import UserError
 from istapp.evaluation import read_rows
 from istapp.experiments import ALL, CAMPAIGN_1, CAMPAIGN_2, LAPTOP, Experiment, Places
@@ -37,15 +38,19 @@ def test_every_run_is_named_once_and_builds_its_network() -> None:
         assert not {"Train400", "T91"} & set(e.tests)  # training images are no test
 
 
-def test_the_runs_that_are_compared_saw_equal_pixels() -> None:
-    groups = [
-        [e for e in LAPTOP if "table4" in e.id or "fig4" in e.id],
-        [e for e in CAMPAIGN_1 if e.id != "ista-net-pp-main"],
-        [e for e in CAMPAIGN_2 if "fig4" in e.id],
-    ]
-    for group in groups:
-        assert len(group) > 3 and len({e.recipe.pixels for e in group}) == 1
+def test_the_runs_that_are_compared_see_equal_pixels() -> None:
+    """Within a group, and between groups that are compared."""
+    groups = {group: experiments.members(group) for group in {e.group for e in ALL.values()}}
+    for group, own in groups.items():
+        assert len({e.recipe.pixels for e in [*own, *groups.get(LIKE.get(group, ""), [])]}) == 1, group
+    assert [e.id for e in groups["main"]] == ["ista-net-pp-main"] and len(groups["table4"]) == 4
+    assert len(groups["fig4"]) == 22 and len(groups["laptop-ablation"]) == 11
     assert len([e for e in LAPTOP if "table4" in e.id or "fig4" in e.id]) <= 9
+
+
+def test_every_group_for_a_gpu_has_a_place_in_the_order_of_worth() -> None:
+    assert set(ORDER) == {e.group for e in (*CAMPAIGN_1, *CAMPAIGN_2)} and ORDER[:3] == ("main", "table4", "main")
+    assert all(ORDER.index(other) < ORDER.index(group) for group, other in LIKE.items())
 
 
 def test_the_main_model_comes_first_on_a_gpu_and_the_laptop_on_a_cpu(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001

@@ -53,8 +53,8 @@ class Run:
             one that fails at its first batch gives way to the one before it.
         quiet: print nothing.
         settle: called once in a call, when the fall of the rate is near (`NEAR`), with the pixels seen and the pixels
-            per second since this call's first steps: it returns the budget that the clock affords, in place of the
-            recipe's. A smaller one than the pixels seen allow is raised to that.
+            per second since this call's first steps (0: not known yet): it returns the budget that the clock affords,
+            in place of the recipe's. A smaller one than the pixels seen allow is raised to that.
     """
 
     network: Network
@@ -299,7 +299,7 @@ class Trainer:
         if self.settle is None or self.decay_from is not None or self.pixels < NEAR * self.recipe.stable_pixels:
             return
         speed = (self.pixels - seen) / max(1e-9, time.perf_counter() - since)
-        budget = self.settle(self.pixels, speed or self.recipe.pixels)
+        budget = self.settle(self.pixels, speed)
         least = self.pixels / max(1e-9, 1 - self.recipe.decay)
         self.recipe, self.now = (replace(r, pixels=max(budget, least)) for r in (self.recipe, self.now))
         self.settle = None
