@@ -1,5 +1,7 @@
 """Sentences with numbers: each stands on its page and holds, and a wrong one is named."""
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -68,3 +70,43 @@ def test_what_is_not_finite_holds_nowhere():
     claim = CLAIMS[0]
     assert "no longer holds" in claims.fault(replace(claim, expression="math.nan"))
     assert "no longer holds" in claims.fault(replace(claim, expression="math.inf"))
+
+
+#: Words that compare, and a figure in decibels.
+COMPARES = re.compile(
+    r"\b(ahead|behind|better|worse|best|worst|more|less|larger|smaller|largest|smallest|higher|lower|gains?|loses?|"
+    r"beats?|fewer|most|least|twice|half|nearly|over|loss|lead)\b"
+)
+DECIBELS = re.compile(r"(?<![\w.{])(\d+(?:\.\d+)?)(?=[* ]* dB|\*\* dB)")
+NO_PROSE = re.compile(r"(?ms)```.*?```|\$\$.*?\$\$|<details>.*?</details>|^(?:\||#|\*\*Exercise).*?$")
+
+
+def unproved(page: str) -> list[str]:
+    """The sentences of a notebook that compare in decibels with a figure that no claim and no assert of it has."""
+    cells = json.loads((claims.ROOT / page).read_text(encoding="utf-8"))["cells"]
+    sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    proofs = " ".join(re.findall(r"^ *assert .*", "\n".join(s for kind, s in sources if kind == "code"), re.MULTILINE))
+    claimed = [" ".join(claim.sentence.split()) for claim in CLAIMS if claim.page == page]
+    prose = "\n\n".join(NO_PROSE.sub("", source) for kind, source in sources if kind == "markdown")
+    found = []
+    for sentence in re.split(r"(?<=[.!?:;]) (?=\S)|\n\n", re.sub(r"\n(?!\n)", " ", prose)):
+        sentence = " ".join(sentence.split())
+        figures = DECIBELS.findall(sentence) if COMPARES.search(sentence) else []
+        if sentence.endswith("?") or any(claim in sentence or sentence in claim for claim in claimed):
+            continue
+        found += [sentence for figure in figures[:1] if not re.search(rf"(?<![\d.]){figure}(?![\d])", proofs)]
+    return found
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (claims.ROOT / "notebooks").glob("*.ipynb")))
+def test_a_comparison_in_decibels_is_a_claim_or_asserted(page):
+    assert unproved(f"notebooks/{page}") == []
+
+
+def test_a_comparison_that_nothing_proves_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "ROOT", tmp_path)
+    words = "It gains 1.5 dB. Is a lead of 3 dB a lead? This one is 2.25 dB ahead. It is at 4 dB.\n\n| more | 7 dB |"
+    cells = [("markdown", words), ("code", "assert gain > 1.5")]
+    text = json.dumps({"cells": [{"cell_type": kind, "source": [source]} for kind, source in cells]})
+    (tmp_path / "trial.ipynb").write_text(text, encoding="utf-8")
+    assert unproved("trial.ipynb") == ["This one is 2.25 dB ahead."]

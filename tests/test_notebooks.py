@@ -124,6 +124,15 @@ def test_code_cells_are_short(path):
 
 
 @named(NOTEBOOKS)
+def test_no_cell_shows_what_its_writer_did_not_mean(path):
+    """An editor's cell mark is a line of the page, and a last line that writes a file prints how many characters."""
+    for cell in cells(path, "code"):
+        assert not re.search(r"^# ?%%", cell["source"], re.M), cell["source"]
+        last = cell["source"].rstrip().rpartition("\n")[2]
+        assert not re.match(r"\w[\w.]*\.write(_text|_bytes)?\(.*\)$", last), last
+
+
+@named(NOTEBOOKS)
 def test_figures_have_captions_and_alt_texts(path):
     for figure in (cell["metadata"]["mystnb"] for cell in cells(path, "code") if "mystnb" in cell["metadata"]):
         assert figure["figure"]["name"].startswith("fig-") and len(figure["figure"]["caption"].split()) >= 5
