@@ -105,6 +105,7 @@ def _steps() -> list[Rung]:
         Rung("ours with the winners below", "winners", ours(SHORT, renew_matrix=RENEW, rate=4e-3, batch=4)),
         Rung("ours with AdamW 0.004", "winners", ours(SHORT, renew_matrix=RENEW, rate=4e-3)),
         Rung("ours with batch 4", "winners", ours(SHORT, renew_matrix=RENEW, batch=4)),
+        Rung("ours on single blocks", "winners", ours(SHORT, renew_matrix=RENEW, blocks=1, batch=32)),
         Rung("ours, long", "long", ours(LONG, renew_matrix=RENEW)),
     ]
 
