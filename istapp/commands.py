@@ -92,7 +92,7 @@ def _method(options: argparse.Namespace) -> "Method":
         return method
     from istapp.fast import fast
 
-    return fast(method, options.device)
+    return fast(method, options.device, many="dataset" in options or options.image.is_dir())
 
 
 def reconstruct(options: argparse.Namespace) -> int:

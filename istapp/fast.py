@@ -31,14 +31,20 @@ def networks(method: Method) -> Iterator[nn.Module]:
 
 
 class Fast(Method):
-    """A method whose networks compute channels-last in a device's own number format, on a GPU with compiled stages.
+    """A method whose networks compute channels-last in a device's own number format, compiled where that pays.
 
     What it says of itself in rows names the number format where that is not float32. A method without networks, or an
     input in float64, is computed as ever.
     """
 
-    def __init__(self, method: Method, device: str | torch.device = "cpu", precision: str = "") -> None:
-        """Wrap `method` for a device; `precision` overrides what is `native` there."""
+    def __init__(
+        self, method: Method, device: str | torch.device = "cpu", many: bool = False, precision: str = ""
+    ) -> None:
+        """Wrap `method` for a device.
+
+        `many`: so many images follow that a quarter of a minute of compilation pays on a processor, too; on a GPU it
+        always does. `precision` overrides what is `native` on the device.
+        """
         where = torch.device(device)
         self.method, self.precision = method.to(where), precision or native(where)
         self.name, self.kind, self.ratios = method.name, method.kind, method.ratios
@@ -46,7 +52,7 @@ class Fast(Method):
         self._own = list(networks(method))
         for network in self._own:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            if where.type == "cuda":
+            if many or where.type == "cuda":
                 compile_stages(network)
 
     @property
@@ -71,9 +77,9 @@ class Fast(Method):
             return self.method(y, sampling)
 
 
-def fast(method: Method, device: str | torch.device = "cpu") -> Method:
-    """Return `method` as a device runs it fastest, see `Fast`."""
-    return Fast(method, device)
+def fast(method: Method, device: str | torch.device = "cpu", many: bool = False) -> Method:
+    """Return `method` as a device runs it fastest, for one image or for `many`, see `Fast`."""
+    return Fast(method, device, many)
 
 
 def compile_stages(network: nn.Module) -> None:
@@ -82,6 +88,7 @@ def compile_stages(network: nn.Module) -> None:
     One compiled function serves all stages of a class, so that the start-up is that of one stage.
     """
     torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # sizes of images differ
     for stage in getattr(network, "stages", ()):
         stage.forward = MethodType(_compiled(type(stage)), stage)
 

@@ -34,6 +34,7 @@ from istapp.training.patches import Patches
 from istapp.training.trainer import Trainer
 
 PLAIN, LAID_OUT, FAST = "plain float32", "float32, channels-last", "fast path"
+COMPILED, EXACT = "fast path, compiled", "float32, compiled"
 
 
 @dataclass
@@ -181,14 +182,19 @@ def _timings(what: str, network: Method, ways: list[_Way], pixels: int, operatio
     return rows
 
 
-def forward(method: Network, ratio: float, side: int = 256, device: str = "cpu") -> list[Timing]:
-    """Measure one reconstruction of side x side pixels: plain, channels-last, and by the fast path."""
+def forward(
+    method: Network, ratio: float, side: int = 256, device: str = "cpu", compiled: bool = False
+) -> list[Timing]:
+    """Measure one reconstruction of side x side pixels: plain, channels-last, and by the fast path.
+
+    `compiled`: the fast path for many images, too, also in float32; the compilation itself is not measured.
+    """
     sampling = method.sampling(ratio, method.config.get("matrix_seed", 0))
     whole = -(-side // sampling.block) * sampling.block
     y = sampling.A(torch.rand(1, 1, whole, whole, device=device))
     plain = copy.deepcopy(method).to(device).to(memory_format=torch.contiguous_format)
     laid_out = copy.deepcopy(method).to(device).to(memory_format=torch.channels_last)
-    quick = fast(copy.deepcopy(method), device)
+    quick, quickest = fast(copy.deepcopy(method), device), fast(copy.deepcopy(method), device, many=True)
 
     def run(network: Method) -> Callable[[], object]:
         def work() -> object:
@@ -198,8 +204,12 @@ def forward(method: Network, ratio: float, side: int = 256, device: str = "cpu")
         return work
 
     ways = [_Way(PLAIN, "float32", run(plain)), _Way(LAID_OUT, "float32", run(laid_out))]
-    if native(device) != "float32" or device == "cuda":
-        ways.append(_Way(FAST, native(device), run(quick)))
+    ways.append(_Way(FAST, native(device), run(quick)))
+    if compiled:
+        ways.append(_Way(COMPILED, native(device), run(quickest)))
+        exact = fast(copy.deepcopy(method), device, many=True)
+        exact.precision = "float32"
+        ways.append(_Way(EXACT, "float32", run(exact)))
     with FlopCounterMode(display=False) as counter:
         ways[0].work()
     return _timings("forward", method, ways, whole**2, counter.get_total_flops(), device)
@@ -276,12 +286,12 @@ def measure(
         for network in _networks_of(method):
             ratio = network.ratios[0] if network.ratios else 0.1
             for side in sides:
-                yield from forward(network, ratio, side, device)
+                yield from forward(network, ratio, side, device, compiled=True)
     for stages, channels in sizes if not names else ():
         torch.manual_seed(0)
         network = ISTANetPP(stages, channels).eval().requires_grad_(False)
         for side in () if only_steps else sides:
-            yield from forward(network, 0.1, side, device)
+            yield from forward(network, 0.1, side, device, compiled=True)
         yield from step(stages, channels, batch, device)
 
 

@@ -72,6 +72,18 @@ def test_the_flag_on_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.verify
+def test_compiled_stages_change_nothing_but_rounding() -> None:
+    """Also where the sizes of images differ; on a machine without a compiler the stages run as they are."""
+    net = network()
+    quick = fast(plain(net), many=True)
+    quick.precision = "float32"
+    for height, width in ((33, 33), (33, 66), (99, 66)):
+        sampling = BlockSampling(0.3)
+        y = sampling.A(torch.rand(1, 1, height, width))
+        torch.testing.assert_close(quick(y, sampling), net(y, sampling), atol=1e-5, rtol=0)
+
+
+@pytest.mark.verify
 def test_the_fast_path_costs_little_on_set11(official_dir: Path, data_dir: Path) -> None:
     """At most 0.01 dB of the mean at 10 % and 0.03 dB at 50 %, with the released weights."""
     method = methods.get("ista-net-pp", weights=official_dir / "istanet-plus-plus" / "net_params_401.pkl")

@@ -10,12 +10,13 @@ import pytest
 from istapp import speed
 from istapp.__main__ import main
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.speed import FAST, LAID_OUT, PLAIN, forward, middle, step, take_turns
+from istapp.speed import COMPILED, EXACT, FAST, LAID_OUT, PLAIN, forward, middle, step, take_turns
 
 
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "take_turns", lambda works, device: take_turns(works, device, enough=0.0))
+    monkeypatch.setattr("istapp.fast.compile_stages", lambda network: None)  # which takes a quarter of a minute
     monkeypatch.setattr(speed, "_product", lambda *_: (1e6, lambda: time.sleep(1e-3)))
 
 
@@ -31,8 +32,9 @@ def test_works_take_turns() -> None:
 
 
 def test_a_forward_pass_is_told_beside_the_plain_one() -> None:
-    rows = forward(ISTANetPP(2, 4).eval(), 0.1, side=60)
-    assert [row.way for row in rows][:2] == [PLAIN, LAID_OUT] and {row.pixels for row in rows} == {66**2}
+    rows = forward(ISTANetPP(2, 4).eval(), 0.1, side=60, compiled=True)
+    assert [row.way for row in rows] == [PLAIN, LAID_OUT, FAST, COMPILED, EXACT]
+    assert {row.pixels for row in rows} == {66**2}
     plain = rows[0]
     assert plain.ratio == 1 and plain.low <= plain.seconds <= plain.high and plain.turns == 3
     # 2 stages of 5 convolutions and 2 products with Phi, a multiplication with an addition each
