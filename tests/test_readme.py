@@ -61,9 +61,6 @@ def test_command_is_accepted(line: str, tmp_path: Path, capsys: pytest.CaptureFi
         quicker = quicker.replace("--minutes 60 --device cuda", "--minutes 0")  # begins nothing, on any machine
     code = main(shlex.split(quicker, comments=True)[1:])
     printed = capsys.readouterr()
-    if "--device cuda" in line and not torch.cuda.is_available():
-        assert code == 2 and "no CUDA GPU is at hand" in printed.err
-        return
     assert code == 0, printed.err
     assert printed.out.strip()
     made = tmp_path / ("out/small.png" if "FOLDER" in line else "out.png")
