@@ -31,8 +31,9 @@ from istapp.training import Run, calibration, split, state, validation_psnr
 from istapp.training.benchmark import operations_per_pixel
 from istapp.training.calibration import Trial, calibrate, fastest
 
-#: Seconds before the end by which everything is written, and what the forward timings after the first group may take.
-RESERVE, TIMINGS = 45.0, 30.0
+#: Seconds before the end by which everything is written, and what the forward timings after a group may take on a GPU;
+#: of a clock shorter than nine minutes, no larger part than of that.
+RESERVE, TIMINGS, NINE_MINUTES = 45.0, 30.0, 540.0
 
 #: How much of the time is planned: less than all, since no speed is known exactly.
 PLANNED, FINAL = 0.96, 0.985
@@ -141,17 +142,24 @@ class _Session:
     plan: Plan
     end: float
     say: Callable[[str], None]
+    warm: str = ""  # the run whose network this process has compiled
+
+    def __post_init__(self) -> None:
+        part = min(1.0, (self.end - time.monotonic()) / NINE_MINUTES)
+        self.reserve, self.timings = RESERVE * part, TIMINGS * part if self.device == "cuda" else 0.0
 
     def work(self) -> list[str]:
         device(self.device)
         waiting = self._waiting()
         way = self._calibrated()
-        costs = [_costs(experiment, self.device, way) for experiment in waiting]
+        # A process compiles a network once, and the calibration did so for one of them.
+        starts = [2.0 if experiment.id == self.warm else way["start_up"] for experiment in waiting]
+        costs = [_costs(experiment, self.device, start) for experiment, start in zip(waiting, starts)]
         budget = self._budget(waiting, way, costs)
         done = []
         for i, experiment in enumerate(waiting):
             last = costs[i].after
-            left = (self.end - RESERVE - last - time.monotonic()) / 60
+            left = (self.end - self.reserve - last - time.monotonic()) / 60
             if left <= 0:
                 break
             self.say(f"{experiment.id}: {left:.1f} min left to train it")
@@ -204,7 +212,7 @@ class _Session:
                 job, seconds, self.say, self.plan.died.get(machine, ()), lambda way: self._try(machine, way), slowest.id
             )
             calibration.add(self.places.results / "calibration.csv", trials)
-            self.plan.ways[key] = self._chosen(trials)
+            self.plan.ways[key], self.warm = self._chosen(trials), slowest.id
             self.plan.write()
         way = self.plan.ways[key]
         self.say(f"trains with {way['precision']} {way['mode']}, {way['pixels_per_second'] / 1e6:.3f} Mpixel/s")
@@ -252,7 +260,7 @@ class _Session:
         seen = [_seen(experiment, self.places) for experiment in waiting]
         least = max(_least(experiment, self.device) for experiment in waiting)
         if budget < least and not any(seen):
-            seconds = RESERVE + sum(cost.before + cost.after for cost in costs)
+            seconds = self.reserve + self.timings + sum(cost.before + cost.after for cost in costs)
             need = seconds + len(waiting) * least / way["pixels_per_second"] / PLANNED
             raise UserError(
                 f"the clock is too short for group {self.name}: {max(0, self.end - time.monotonic()) / 60:.1f} "
@@ -267,11 +275,14 @@ class _Session:
 
     def _affordable(self, waiting: list[Experiment], speed: float, costs: list["_Costs"], share: float) -> float:
         """Return the pixels up to which all can be trained in the time that is left, at most their stated budget."""
-        left = self.end - RESERVE - time.monotonic() - sum(cost.before + cost.after for cost in costs)
-        if self.device == "cuda":
-            left -= TIMINGS
+        left = self._left(costs)
         seen = [_seen(experiment, self.places) for experiment in waiting]
-        return min(_stated(self.own), (max(0.0, left) * share * speed + sum(seen)) / len(waiting))
+        return min(_stated(self.own), (left * share * speed + sum(seen)) / len(waiting))
+
+    def _left(self, costs: list["_Costs"]) -> float:
+        """Return the seconds that are left for training steps."""
+        spent = self.reserve + self.timings + sum(cost.before + cost.after for cost in costs)
+        return max(0.0, self.end - time.monotonic() - spent)
 
     def _settling(self, waiting: list[Experiment], costs: list["_Costs"]) -> Callable[[int, float], float]:
         """Return what makes the budget final when the first member is near its fall."""
@@ -279,10 +290,9 @@ class _Session:
 
         def settle(pixels: int, speed: float) -> float:
             own = waiting[0]
-            left = self.end - RESERVE - time.monotonic() - sum(c.before + c.after for c in (first, *rest))
-            left -= TIMINGS if self.device == "cuda" else 0.0
+            left = self._left([first, *rest])
             seen = pixels + sum(_seen(experiment, self.places) for experiment in waiting[1:])
-            budget = min(_stated(self.own), (max(0.0, left) * FINAL * speed + seen) / len(waiting))
+            budget = min(_stated(self.own), (left * FINAL * speed + seen) / len(waiting))
             budget = max(budget, pixels / max(1e-9, 1 - own.recipe.decay)) if speed else self.plan.pixels[self.name]
             self.say(
                 f"{own.id}: {speed / 1e6:.3f} Mpixel/s, so {budget / 1e6:,.1f} million pixels for each of the group"
@@ -300,10 +310,10 @@ class _Session:
 
     def _time_forward(self, experiment: Experiment) -> None:
         """Take the forward timings of a group's first member, where the clock allows it."""
-        if self.end - time.monotonic() < RESERVE / 2 or not experiment.ratios:
+        if self.end - time.monotonic() < self.reserve / 2 or not experiment.ratios:
             return
         try:
-            with calibration.deadline(self.end - time.monotonic() - RESERVE / 3):
+            with calibration.deadline(self.end - time.monotonic() - self.reserve / 3):
                 forward_times.take(experiment, self.places, self.device, self.say)
         except Exception as error:
             self.say(f"no more forward timings: {type(error).__name__} {error}")
@@ -340,7 +350,7 @@ class _Costs:
     after: float
 
 
-def _costs(experiment: Experiment, device_name: str, way: dict[str, Any]) -> _Costs:
+def _costs(experiment: Experiment, device_name: str, start_up: float) -> _Costs:
     """Measure a validation and a reconstruction, once each after one to warm up, and count how many there will be."""
     where = torch.device(device_name)
     network = experiment.network().to(where).eval().requires_grad_(False)
@@ -363,7 +373,7 @@ def _costs(experiment: Experiment, device_name: str, way: dict[str, Any]) -> _Co
     area = photo[0].pixels.numel()
     rows = sum(len(experiment.ratios) * (0.02 + a_row * image / area) for image in _areas(experiment))
     peak = 4.0 if where.type == "cuda" else 2.0
-    return _Costs(way["start_up"] + 21 * validation + 2.0, rows + peak)
+    return _Costs(start_up + 21 * validation + 2.0, rows + peak)
 
 
 def _areas(experiment: Experiment) -> Iterator[int]:

@@ -14,7 +14,7 @@ import torch
 
 from istapp.campaigns import Experiment
 from istapp.experiments import Places
-from istapp.fast import fast
+from istapp.fast import fast, networks
 from istapp.methods import get
 from istapp.paths import read_table, write_table
 from istapp.provenance import commit, device_name
@@ -66,7 +66,10 @@ def take(experiment: Experiment, places: Places, device: str = "cpu", say: Calla
     network = get(experiment.method, weights=places.weights_of(experiment.id)).to(device)
     ratio = experiment.ratios[0]
     sampling = network.sampling(ratio, experiment.matrix_seed if network.ratios else 0)
-    for way, method in (("plain", network), ("fast path", fast(copy.deepcopy(network), device))):
+    quick = fast(copy.deepcopy(network), device)
+    for each in networks(network):
+        each.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    for way, method in (("plain", network), ("fast path", quick)):
         for batch in BATCHES:
             y = sampling.A(pad(torch.rand(batch, 1, SIDE, SIDE, device=device), sampling.block)[0])
             with torch.no_grad():

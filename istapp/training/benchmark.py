@@ -45,7 +45,7 @@ def operations_per_pixel(network: Network, sampling: BlockSampling, x: torch.Ten
 
 def share_of_peak(run: Run, pixels_per_second: float) -> float:
     """Return how much of the machine's matrix peak a run's speed uses, the peak measured now in the run's precision."""
-    device, recipe = torch.device(run.device), run.recipe.on(run.device)
+    device, recipe = torch.device(run.device), run.recipe  # its batch for a processor: large enough to count
     network = copy.deepcopy(run.network).to(device).train().requires_grad_(True)
     sampling = network.operator(run.ratios, run.matrix_seed, recipe.batch, device)
     batch = torch.rand(recipe.batch, 1, recipe.patch, recipe.patch, device=device)

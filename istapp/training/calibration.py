@@ -270,9 +270,9 @@ def _verdict(trial: Trial, error: float) -> str:
 
 def _add_speed(trial: Trial, trainer: Trainer, x: Tensor, every: int) -> None:
     """Measure whole steps, the optimisers' part of them, and what a new matrix costs."""
-    chunk = max(1, min(STEPS, int(0.5 * trial.pixels_per_second / trainer.now.pixels_per_step)))
-    speeds = [_until(trainer, chunk) for _ in range(3)]
-    trial.pixels_per_second = median(speeds)
+    per_half_second = 0.5 * trial.pixels_per_second / trainer.now.pixels_per_step
+    chunk = max(1, min(STEPS, int(per_half_second)))
+    trial.pixels_per_second = median(_until(trainer, chunk) for _ in range(3))
     step = trainer.now.pixels_per_step / trial.pixels_per_second
     trial.optimiser_share = min(
         1.0, _seconds(trainer, lambda: (trainer._update(0.0), trainer._average_weights())) / step

@@ -140,7 +140,8 @@ class Trainer:
             exact_float32()
         self.training, self.validation = split(run.images)
         self.network = run.network.to(self.device).train().requires_grad_(True)
-        self.network.to(memory_format=torch.channels_last)
+        if (self.device.type, run.precision) != ("cuda", "float32"):  # where other layouts have slow kernels only
+            self.network.to(memory_format=torch.channels_last)
         if self.recipe.silent_start:
             _silence(self.network)
         self.optimisers = _optimisers(self.network, self.recipe)
