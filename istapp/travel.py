@@ -115,6 +115,8 @@ def out(folder: Path, to: Path, say: Say = print) -> None:
     data = content.getvalue()
     count = -(-len(data) // PIECE)
     to.mkdir(parents=True, exist_ok=True)
+    for path in to.glob("campaign-*.tar"):  # of an earlier state of the work
+        path.unlink()
     for i in range(count):
         piece = data[i * PIECE : (i + 1) * PIECE]
         write_atomically(to / f"campaign-{i + 1}of{count}.tar", lambda beside, piece=piece: beside.write_bytes(piece))
