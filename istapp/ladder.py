@@ -12,7 +12,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Rung:
     group: str
     recipe: Recipe
     seeds: tuple[int, ...] = (1,)
-    network: Callable[..., ISTANetPP] = ISTANetPP
+    network: Callable[..., ISTANetPP] = field(default_factory=lambda: ISTANetPP)
 
 
 THREE_SEEDS = (1, 2, 3)
