@@ -182,7 +182,8 @@ def _planned(
     for ratio, sampling in samplings.items():
         common = {
             "method": method.name, "dataset": label, "ratio": f"{100 * ratio:g}",
-            "seed": "" if sampling.seed is None else str(sampling.seed), "run": run, "variant": method.variant,
+            "seed": "" if sampling.seed is None else str(sampling.seed), "run": _printable(run),
+            "variant": method.variant,
             "provenance": " ".join(filter(None, [commit(), method.weights])),
             "weights": weights_key(method, ratio), "code": code,
         }  # fmt: skip

@@ -216,6 +216,8 @@ def test_a_file_name_that_is_no_text_is_escaped(tmp_path: Path, capsys: pytest.C
         pytest.skip("this file system has no such names")
     evaluated(capsys, folder, tmp_path / "r.csv")
     assert [row["image"] for row in read_rows(tmp_path / "r.csv")] == [r"Gr\xf6\xdfe"]
+    evaluate(methods.get("linear"), folder, [0.1], out=tmp_path / "named.csv", run="latin-\udce9")
+    assert [row["run"] for row in read_rows(tmp_path / "named.csv")] == [r"latin-\udce9"]
 
 
 # The file ----------------------------------------------------------------------------------------------------------
