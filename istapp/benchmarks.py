@@ -7,7 +7,6 @@ The image is the middle of a bundled photograph, the arithmetic float32, the tim
 The first call is thrown away, the GPU is waited for, and the median of several calls counts.
 """
 
-import csv
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from istapp.errors import UserError
 from istapp.evaluation import device
 from istapp.experiments import ALL
 from istapp.methods import Method
-from istapp.paths import write_table
+from istapp.paths import read_table, write_table
 from istapp.provenance import commit, device_name
 from istapp.registry import centre
 from istapp.sampling import pad
@@ -130,10 +129,4 @@ def read(path: Path = FILE) -> list[dict[str, str]]:
     Raises:
         UserError: it has other columns.
     """
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(f"{path} is not a file of timings: its columns are not {','.join(COLUMNS)}")
-        return list(reader)
+    return read_table(path, COLUMNS, "a file of timings")

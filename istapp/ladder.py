@@ -8,7 +8,8 @@ neighbour in one thing; its row is the mean PSNR in dB of the held-out training 
 enters. Rows of failures stay. Chapter 05 draws the ladder from `data/results/ladder.csv`.
 """
 
-import csv
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ OURS = "ours: and a rate that stays and falls"
 #: The rung that the variations are measured by.
 BASE = "ours, half the pixels"
 COLUMNS = (
-    "rung", "group", "seed", "pixels", "psnr_10", "psnr_20", "psnr_30", "psnr_40", "psnr_50", "mean", "minutes",
+    "key", "rung", "group", "seed", "pixels", "psnr_10", "psnr_20", "psnr_30", "psnr_40", "psnr_50", "mean", "minutes",
     "precision", "recipe", "device", "commit",
 )  # fmt: skip
 
@@ -77,6 +78,12 @@ class Rung:
     recipe: Recipe
     seeds: tuple[int, ...] = (1,)
     network: Callable[..., ISTANetPP] = field(default_factory=lambda: ISTANetPP)
+
+    @property
+    def key(self) -> str:
+        """What a row is known by, whatever the rung is called: a hash of recipe, network and size."""
+        content = [self.recipe.identity, self.recipe.ending, self.network.__name__, SIZE]  # type: ignore[attr-defined]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 THREE_SEEDS = (1, 2, 3)
@@ -148,19 +155,14 @@ def _variations() -> list[Rung]:
 
 
 def read(path: Path | None = None) -> list[dict[str, str]]:
-    """Return the rows there are, as text.
+    """Return the rows there are, as text, each called as its rung is called today.
 
     Raises:
         UserError: the file has other columns.
     """
-    path = path or FILE
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(f"{path} is not a ladder: its columns are not {','.join(COLUMNS)}")
-        return list(reader)
+    rows = paths.read_table(path or FILE, COLUMNS, "a ladder")
+    named = {rung.key: {"rung": rung.name, "group": rung.group} for rung in rungs()}
+    return [row | named.get(row["key"], {}) for row in rows]
 
 
 def waiting(rows: list[dict[str, str]]) -> Iterator[tuple[Rung, int]]:
@@ -168,11 +170,11 @@ def waiting(rows: list[dict[str, str]]) -> Iterator[tuple[Rung, int]]:
 
     A rung whose first row lies within 0.2 dB of our recipe's on as many pixels gets three seeds.
     """
-    have = {(row["rung"], row["seed"]) for row in rows}
+    have = {(row["key"], row["seed"]) for row in rows}
     close = _close(rows)
     wanted = [(rung, rung.seeds[0]) for rung in rungs()]
     wanted += [(r, s) for r in rungs() for s in (THREE_SEEDS if r.name in close else r.seeds) if s != r.seeds[0]]
-    yield from ((rung, seed) for rung, seed in wanted if (rung.name, str(seed)) not in have)
+    yield from ((rung, seed) for rung, seed in wanted if (rung.key, str(seed)) not in have)
 
 
 def _close(rows: list[dict[str, str]]) -> set[str]:
@@ -211,8 +213,9 @@ def _row(rung: Rung, seed: int, images: list[datasets.Image], device: str, minut
     torch.manual_seed(seed)
     run = Run(rung.network(**SIZE), images, rung.recipe, FIVE, seed, device=device, quiet=True, validate_every=10**9)
     row = {
-        "rung": rung.name, "group": rung.group, "seed": str(seed), "pixels": f"{rung.recipe.pixels:.0f}",
-        "precision": run.precision, "recipe": str(rung.recipe), "device": device_name(device), "commit": commit(),
+        "key": rung.key, "rung": rung.name, "group": rung.group, "seed": str(seed),
+        "pixels": f"{rung.recipe.pixels:.0f}", "precision": run.precision, "recipe": str(rung.recipe),
+        "device": device_name(device), "commit": commit(),
     }  # fmt: skip
     began = time.monotonic()
     try:

@@ -71,16 +71,22 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping
     write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
 
 
-def read_table(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def read_table(path: str | Path, columns: Sequence[str], what: str = "") -> list[dict[str, str]]:
     """Return the rows of a CSV file as text, with these columns and no others; none where there is no file.
+
+    Where it is said `what` the file is to be, other columns are refused; else they are dropped, or left empty.
 
     Raises:
         OSError: the file cannot be read.
+        UserError: it is another kind of file.
     """
     if not Path(path).exists():
         return []
     with Path(path).open(newline="", encoding="utf-8") as file:
-        return [{column: row.get(column) or "" for column in columns} for row in csv.DictReader(file)]
+        reader = csv.DictReader(file)
+        if what and tuple(reader.fieldnames or ()) != tuple(columns):
+            raise UserError(f"{path} is not {what}: its columns are not {','.join(columns)}")
+        return [{column: row.get(column) or "" for column in columns} for row in reader]
 
 
 def refuse_unwritable(path: str | Path, folder: bool = False) -> None:

@@ -1,7 +1,7 @@
 """The ladder of recipes: what it varies, and how its rows come about."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,14 @@ def differences(a: Recipe, b: Recipe) -> set[str]:
 def test_every_rung_has_a_name_of_its_own() -> None:
     names = [rung.name for rung in rungs()]
     assert len(set(names)) == len(names) and {OURS, BASE} <= set(names)
+    assert len({rung.key for rung in rungs()}) == len(names)
+
+
+def test_every_stored_row_belongs_to_a_rung() -> None:
+    """Rows are known by what was trained: of a rung that changed its recipe, the row is another one's."""
+    keys = {rung.key: rung for rung in rungs()}
+    for row in read():
+        assert row["recipe"] == str(keys[row["key"]].recipe) and float(row["pixels"]) == keys[row["key"]].recipe.pixels
 
 
 def test_a_variation_changes_one_thing() -> None:
@@ -59,7 +67,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[Rung]:
     """A ladder of seconds: our recipe, one near it, one that diverges."""
     recipe = ours(3 * 33**2, batch=1, blocks=1, warm_up=0)
     found = [
-        Rung(OURS, "steps", recipe), Rung("the same again", "steps", recipe),
+        Rung(OURS, "steps", recipe), Rung("the same again", "steps", replace(recipe, epsilon=1.0000001e-5)),
         Rung("wild", "rate", ours(3 * 33**2, batch=1, blocks=1, warm_up=0, rate=math.inf)),
     ]  # fmt: skip
     pixels = datasets.photo("astronaut").gray().pixels
@@ -81,6 +89,10 @@ def test_climbing_stores_row_by_row_and_goes_on(small: list[Rung], tmp_path: Pat
     assert rows[OURS, "1"]["recipe"].startswith("Muon 0.01 and AdamW") and rows[OURS, "1"]["commit"]
     before = out.read_bytes()
     assert climb(out=out) == 0 and out.read_bytes() == before
+    small[0] = replace(small[0], name="ours by another name")
+    assert not list(waiting(read(out))) and read(out)[0]["rung"] == "ours by another name"
+    small[1] = replace(small[1], recipe=replace(small[1].recipe, clip=0.5))
+    assert [rung.name for rung, _ in waiting(read(out))][0] == "the same again"  # of a recipe that nobody trained
 
 
 def test_another_file_is_refused(small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
