@@ -8,7 +8,6 @@ timings) and of the shipped weights. Both hold no dates: recording twice changes
 """
 
 import csv
-import io
 import math
 import re
 from collections import Counter
@@ -94,18 +93,10 @@ def write(folder: Path | None = None) -> list[Entry]:
     """
     folder = folder or paths.RESULTS
     found = entries(folder)
-    _store(folder / LEDGER, COLUMNS, map(as_row, found))
+    paths.write_table(folder / LEDGER, COLUMNS, map(as_row, found))
     own = [{"file": name, "sha256": digest} for name, digest in hashes(folder).items()]
-    _store(folder / HASHES, _HASHED, own)
+    paths.write_table(folder / HASHES, _HASHED, own)
     return found
-
-
-def _store(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, str]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    paths.write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
 
 
 def stored(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from istapp.evaluation import reconstruct
 from istapp.images import Image, image_files, luma, read_image, refuse_image_target, write_image
 from istapp.methods import Method
 from istapp.metrics import psnr
-from istapp.paths import write_atomically
+from istapp.paths import write_table
 from istapp.provenance import commit, tensors_hash
 from istapp.sampling import BlockSampling
 
@@ -123,8 +122,5 @@ def _read(out: Path) -> dict[str, dict[str, str]]:
 
 
 def _write(out: Path, record: dict[str, dict[str, str]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: row.get(column, "") for column in COLUMNS} for row in record.values())
-    write_atomically(out / RECORD, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
+    rows = ({column: row.get(column, "") for column in COLUMNS} for row in record.values())
+    write_table(out / RECORD, COLUMNS, rows)

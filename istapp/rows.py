@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from istapp.errors import UserError
-from istapp.paths import write_atomically
+from istapp.paths import write_table
 
 #: What a row was made of: hashes of the image's pixels, of the tensors, of code and options. Empty where rows that were
 #: taken before these columns cannot tell.
@@ -125,11 +125,7 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
     Raises:
         OSError: it cannot be written; what was there is untouched.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
+    write_table(path, COLUMNS, rows)
 
 
 @contextmanager
