@@ -20,21 +20,21 @@ from istapp.basics.errors import UserError
 from istapp.basics.provenance import file_hash
 from istapp.experiments import method_times
 from istapp.experiments.identity import short
-from istapp.paper import judgement, results, statements, tabulated
-from istapp.paper.judgement import VERDICTS, Entry
-from istapp.paper.results import NOT_MEASURABLE, NOT_RUN, Row
+from istapp.paper import judgement, results, statements, tabulated, verdicts
+from istapp.paper.judgement import Entry
+from istapp.paper.results import Row
 
 COLUMNS = (
-    "id", "where", "what", "unit", "published", "ours", "edition", "laptop", "released", "difference", "spread",
-    "verdict", "note", "run", "provenance",
+    "id", "where", "what", "kind", "unit", "published", "ours", "part", "laptop", "released", "difference", "spread",
+    "verdict", "note", "command", "run", "provenance",
 )  # fmt: skip
-#: Columns that a stored row must share with the rows' own; the note names commands, which may change.
-BINDING = tuple(name for name in COLUMNS if name != "note")
+#: Columns that a stored row must share with the rows' own; commands may change.
+BINDING = tuple(name for name in COLUMNS if name not in ("note", "command"))
 _DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
 LEDGER, HASHES = "ledger.csv", "hashes.csv"
 _HASHED = ("file", "sha256")
 #: Columns of numbers.
-NUMBERS = ("published", "ours", "laptop", "released", "difference", "spread")
+NUMBERS = ("published", "ours", "part", "laptop", "released", "difference", "spread")
 
 
 def judge(rows: Iterable[Row], timings: tabulated.Timings = ()) -> list[Entry]:
@@ -183,23 +183,43 @@ def _changed_entries(found: list[Entry], folder: Path) -> list[str]:
 
 
 def tally(found: Iterable[Entry]) -> dict[str, int]:
-    """Count the verdicts, best first."""
-    counted = Counter(entry.verdict for entry in found)
-    return {verdict: counted[verdict] for verdict in VERDICTS}
+    """Count the verdicts, those of the released weights first; a number with two verdicts counts under both."""
+    counted = Counter(verdict for entry in found for verdict in entry.verdicts)
+    return {verdict: counted[verdict] for verdict in verdicts.VERDICTS}
+
+
+def headline(found: Iterable[Entry]) -> str:
+    """Return the state of things in two sentences: the PSNR cells of the tables first, then every other number."""
+    found = list(found)
+    cells, others = (tally(e for e in found if (e.kind == "cell") == own) for own in (True, False))
+    many = sum(e.kind == "cell" for e in found)
+    ours = " and ".join(f"{cells[v]} {v}" for v in (verdicts.REPLICATED, verdicts.EXCEEDED, verdicts.NOT_REPLICATED))
+    ours = ours.replace(" and ", ", ", 1)
+    return (
+        f"Of {many} PSNR cells in the paper's tables {cells[verdicts.REPRODUCED]} are reproduced by the authors' released "
+        f"weights in our evaluation and {cells[verdicts.NOT_REPRODUCED]} are not; by our own runs at the paper's size "
+        f"{ours}. Beside {cells[verdicts.PART] + cells[verdicts.LAPTOP]} further cells stands a smaller network or a "
+        f"shorter training, which decides nothing; {cells[verdicts.NOT_RUN]} are not run yet, "
+        f"{cells[verdicts.NOT_MEASURABLE]} not measurable. Of the {len(found) - many} other numbers "
+        f"{others[verdicts.ADDS_UP]} add up and {others[verdicts.DOES_NOT_ADD_UP]} do not, {others[verdicts.COUNTED]} are "
+        f"counted and {others[verdicts.COUNTED_OTHERWISE]} counted otherwise; the rest waits for runs, or cannot be "
+        "measured."
+    )
 
 
 def summary(found: list[Entry]) -> str:
     """Return the ledger as text: judged numbers line by line, the others gathered with their reason or command."""
     lines: list[str] = []
+    gathered = (*verdicts.OPEN, verdicts.NOT_MEASURABLE)
     for here in dict.fromkeys(map(place, found)):
         own = [entry for entry in found if place(entry) == here]
-        lines += ["", here, *(_line(entry) for entry in own if entry.verdict not in (NOT_RUN, NOT_MEASURABLE))]
-        for verdict in (NOT_RUN, NOT_MEASURABLE):
+        lines += ["", here, *(_line(entry) for entry in own if entry.verdict not in gathered)]
+        for verdict in gathered:
             waiting = [entry for entry in own if entry.verdict == verdict]
             for what in dict.fromkeys(entry.what for entry in waiting):
                 lines.append(_gathered(verdict, [entry for entry in waiting if entry.what == what]))
-    counted = ", ".join(f"{number} {verdict}" for verdict, number in tally(found).items())
-    return "\n".join([*lines[1:], "", f"{len(found)} numbers: {counted}"])
+    counted = ", ".join(f"{number} {verdict}" for verdict, number in tally(found).items() if number)
+    return "\n".join([*lines[1:], "", f"{len(found)} numbers: {counted}", headline(found)])
 
 
 def place(entry: Entry) -> str:
@@ -210,17 +230,23 @@ def place(entry: Entry) -> str:
 def _line(entry: Entry) -> str:
     whole = entry.unit == "numbers" or float(entry.published).is_integer()
     digits = 2 if entry.unit in ("dB", "million") else 0 if whole else 2
-    ours, published = f"{entry.ours:,.{digits}f}", f"{entry.published:,.{digits}f}"
+    shown = [entry.published, next((v for v in (entry.ours, entry.part, entry.released) if v is not None), None)]
+    published, ours = ("" if value is None else f"{value:,.{digits}f}" for value in shown)
     note = f"  ({entry.note})" if entry.note else ""
     what = entry.what + entry.where.removeprefix(place(entry))
     return f"  {what:44} {published:>9} {ours:>9} {entry.unit:8} {entry.verdict}{note}"
+
+
+#: The columns of measured numbers, as people call them.
+CALLED = {"ours": "ours", "part": "part of its training", "laptop": "laptop edition", "released": "released weights"}
 
 
 def _gathered(verdict: str, same: list[Entry]) -> str:
     """One line for a row of a table, with the columns that wait and what stands beside in them."""
     columns = ",".join(filter(None, (entry.where.removeprefix(place(entry)) for entry in same)))
     beside = ""
-    for name, label in (("laptop", "laptop edition"), ("released", "released weights")):
+    for name, label in CALLED.items():
         values = [value for entry in same if (value := getattr(entry, name)) is not None]
         beside += f" ({label} {', '.join(f'{value:.2f}' for value in values)})" if values else ""
-    return f"  {same[0].what}{columns}: {verdict}{beside}\n      {same[0].note}"
+    todo = "; ".join(dict.fromkeys(entry.command or entry.note for entry in same))
+    return f"  {same[0].what}{columns}: {verdict}{beside}\n      {todo}"
