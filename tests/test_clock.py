@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from istapp import weights
 from istapp.__main__ import main
 from istapp.basics.errors import UserError
 from istapp.basics.provenance import device_name
@@ -21,6 +20,7 @@ from istapp.experiments.clock import Plan, spend
 from istapp.experiments.evaluation import read_rows
 from istapp.experiments.queue import Places
 from istapp.images import datasets
+from istapp.method import weights
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.training import Run, calibration, gradients, ours, state
 from istapp.training.calibration import Trial, calibrate, fastest

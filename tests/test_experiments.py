@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.__main__ import main
 from istapp.basics.errors import UserError
 from istapp.experiments import campaigns, queue
 from istapp.experiments.campaigns import ALL, CAMPAIGN_1, CAMPAIGN_2, LAPTOP, LIKE, ORDER, Experiment
 from istapp.experiments.evaluation import read_rows
 from istapp.experiments.queue import Places
+from istapp.method import weights
 from istapp.training import ours, state
 
 

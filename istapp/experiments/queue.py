@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from istapp import weights
 from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
 from istapp.basics.provenance import stamp, tensors_hash
@@ -26,6 +25,7 @@ from istapp.experiments import campaigns
 from istapp.experiments.campaigns import Experiment
 from istapp.experiments.evaluation import device, evaluate
 from istapp.images import datasets
+from istapp.method import weights
 from istapp.method.base import Network
 from istapp.methods import get
 from istapp.training import Run, train

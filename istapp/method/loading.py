@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from istapp import weights
 from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
+from istapp.method import weights
 from istapp.method.base import Blockwise, Method, Network, Option, PerRatio
 
 N = TypeVar("N", bound=Network)

@@ -16,8 +16,8 @@ from torch import Tensor
 from istapp.basics.errors import UserError
 from istapp.method.base import Method, Tied
 from istapp.method.fast import networks
+from istapp.method.weights import load_matrix
 from istapp.sampling import BLOCK, BlockSampling, measurements
-from istapp.weights import load_matrix
 
 #: Names under which a file with several arrays keeps the matrix.
 NAMES = ("phi", "Phi", "A")
