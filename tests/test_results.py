@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from istapp import weights
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.experiments.campaigns import ALL, LAPTOP
 from istapp.experiments.evaluation import COLUMNS
 from istapp.images.registry import entries
+from istapp.method import weights
 from istapp.paper import results
 
 SET11 = [entry.file.rpartition(".")[0] for entry in entries("Set11")]

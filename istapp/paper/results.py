@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from istapp import weights
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.experiments.campaigns import ALL
 from istapp.experiments.identity import short
 from istapp.experiments.rows import is_header, read_rows
 from istapp.images import registry
+from istapp.method import weights
 
 Row = dict[str, Any]
 
