@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 
 from istapp.basics import paths
 from istapp.basics.errors import UserError
@@ -33,6 +34,8 @@ BINDING = tuple(name for name in COLUMNS if name not in ("note", "command"))
 _DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
 LEDGER, HASHES = "ledger.csv", "hashes.csv"
 _HASHED = ("file", "sha256")
+#: The README quotes the `headline` between these marks.
+README, MARKS = paths.DATA.parent / "README.md", ("<!-- the tally -->\n", "\n<!-- as istapp ledger prints it -->")
 #: Columns of numbers.
 NUMBERS = ("published", "ours", "part", "laptop", "released", "difference", "spread")
 
@@ -99,7 +102,17 @@ def write(folder: Path | None = None) -> list[Entry]:
     paths.write_table(folder / LEDGER, COLUMNS, map(as_row, found))
     own = [{"file": name, "sha256": digest} for name, digest in hashes(folder).items()]
     paths.write_table(folder / HASHES, _HASHED, own)
+    if folder == paths.DATA / "results" and README.is_file():
+        page = quoting(README.read_text(encoding="utf-8"), found)
+        paths.write_atomically(README, lambda beside: beside.write_text(page, encoding="utf-8"))
     return found
+
+
+def quoting(page: str, found: Iterable[Entry]) -> str:
+    """Return a page whose lines between the marks are the headline; one without marks stays as it is."""
+    before, begin, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    return before + begin + fill(headline(found), 120) + end + after if end else page
 
 
 def stored(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -136,7 +149,9 @@ def faults(found: list[Entry], folder: Path | None = None) -> list[str]:
         UserError: nothing is stored.
     """
     folder = folder or paths.RESULTS
-    return [*_changed_files(folder), *_other_weights(folder), *_changed_entries(found, folder)]
+    page = README.read_text(encoding="utf-8") if folder == paths.DATA / "results" and README.is_file() else ""
+    stale = [] if quoting(page, found) == page else [f"{README.name}: quotes another tally"]
+    return [*_changed_files(folder), *_other_weights(folder), *_changed_entries(found, folder), *stale]
 
 
 def _changed_files(folder: Path) -> list[str]:
@@ -189,21 +204,24 @@ def tally(found: Iterable[Entry]) -> dict[str, int]:
 
 
 def headline(found: Iterable[Entry]) -> str:
-    """Return the state of things in two sentences: the PSNR cells of the tables first, then every other number."""
+    """Return the state of things in three sentences: the PSNR cells of the tables first, then every other number."""
     found = list(found)
     cells, others = (tally(e for e in found if (e.kind == "cell") == own) for own in (True, False))
     many = sum(e.kind == "cell" for e in found)
-    ours = " and ".join(f"{cells[v]} {v}" for v in (verdicts.REPLICATED, verdicts.EXCEEDED, verdicts.NOT_REPLICATED))
-    ours = ours.replace(" and ", ", ", 1)
+
+    def not_so(number: int, what: str) -> str:
+        return f"({number} {'is' if number == 1 else 'are'} {what})"
+
     return (
-        f"Of {many} PSNR cells in the paper's tables {cells[verdicts.REPRODUCED]} are reproduced by the authors' released "
-        f"weights in our evaluation and {cells[verdicts.NOT_REPRODUCED]} are not; by our own runs at the paper's size "
-        f"{ours}. Beside {cells[verdicts.PART] + cells[verdicts.LAPTOP]} further cells stands a smaller network or a "
-        f"shorter training, which decides nothing; {cells[verdicts.NOT_RUN]} are not run yet, "
-        f"{cells[verdicts.NOT_MEASURABLE]} not measurable. Of the {len(found) - many} other numbers "
-        f"{others[verdicts.ADDS_UP]} add up and {others[verdicts.DOES_NOT_ADD_UP]} do not, {others[verdicts.COUNTED]} are "
-        f"counted and {others[verdicts.COUNTED_OTHERWISE]} counted otherwise; the rest waits for runs, or cannot be "
-        "measured."
+        f"Of {many} PSNR cells in the paper's tables, {cells[verdicts.REPRODUCED]} are reproduced by the authors' "
+        f"released weights in our evaluation {not_so(cells[verdicts.NOT_REPRODUCED], 'not')}, and "
+        f"{cells[verdicts.REPLICATED]} are replicated and {cells[verdicts.EXCEEDED]} exceeded by our own runs at the "
+        f"paper's size {not_so(cells[verdicts.NOT_REPLICATED], 'not')}. For {cells[verdicts.PART]} others a part of "
+        f"such a training, and for {cells[verdicts.LAPTOP]} a smaller network, stands beside and decides nothing; "
+        f"{cells[verdicts.NOT_RUN]} are not run yet, {cells[verdicts.NOT_MEASURABLE]} cannot be measured. Of the "
+        f"{len(found) - many} other numbers {others[verdicts.ADDS_UP]} add up "
+        f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and {others[verdicts.COUNTED]} are counted "
+        f"{not_so(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
     )
 
 

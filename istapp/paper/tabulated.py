@@ -49,8 +49,8 @@ def _cells(rows: Rows, table: int, method: str, label: str, dataset: str, number
     found = []
     for ratio, number, part in zip(ratios, numbers, parts, strict=True):
         if number is not None:
-            id_, where = f"table{table}/{dataset}/{100 * ratio:g}/{method}", f"Table {table}, {dataset} {100 * ratio:g} %"
-            reason = unmeasurable(method, dataset, rows, ratio)
+            percent, reason = f"{100 * ratio:g}", unmeasurable(method, dataset, rows, ratio)
+            id_, where = f"table{table}/{dataset}/{percent}/{method}", f"Table {table}, {dataset} {percent} %"
             entry = Entry(id_, where, label, "dB", number, "cell")
             found.append(judged(entry, part, command(method, dataset, ratio), reason))
     if average is not None:
@@ -86,10 +86,9 @@ def _time(row: paper.Comparison, timings: Timings) -> Entry:
     """The time of a row of Table 1: ours stands beside it and judges nothing, since it is another machine's."""
     cpu, _, gpu = row.time.partition("/")
     device, value = ("GPU", gpu) if cpu == "-" else ("CPU", cpu)
-    entry = Entry(
-        f"table1/time/{row.method}", "Table 1, time", f"{row.label} ({device})", "s", float(value.removesuffix("s")),
-        "time", verdicts=(NOT_MEASURABLE,), note="another machine; the released timer stops without waiting for the GPU",
-    )  # fmt: skip
+    note = "another machine; the released timer stops without waiting for the GPU"
+    entry = Entry(f"table1/time/{row.method}", "Table 1, time", f"{row.label} ({device})", "s",
+                  float(value.removesuffix("s")), "time", verdicts=(NOT_MEASURABLE,), note=note)  # fmt: skip
     timed = [own for own in timings if own["method"] == row.method and own["ratio"] == "10"]
     if not timed:
         return entry
