@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from istapp import arguments as kinds
 from istapp import commands
-from istapp.errors import UserError, told
+from istapp.basics.errors import UserError, told
+from istapp.commands import arguments as kinds
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,7 +96,7 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         "--queue", action="store_true",
         help="take the unfinished ones in order of worth; on a GPU with --minutes: the next group, done in that time",
     )  # fmt: skip
-    training.add_argument("--group", metavar="NAME", help="this group in --minutes, on equal pixels; see istapp.clock")
+    training.add_argument("--group", metavar="NAME", help="this group in --minutes, on equal pixels; see `clock`")
     training.add_argument(
         "--minutes", type=kinds.minutes, default=math.inf, help="stop cleanly in time; run again to go on"
     )  # fmt: skip
@@ -113,7 +113,7 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         "campaign", "pack what a bare GPU machine needs, bring back what came of it, or merge it",
         "istapp campaign pack runs/travel",
     )  # fmt: skip
-    journey.add_argument("what", choices=("pack", "out", "merge"), help="in, out, and home again; see istapp.travel")
+    journey.add_argument("what", choices=("pack", "out", "merge"), help="in, out, and home again; see `travel`")
     journey.add_argument("folder", type=Path, metavar="FOLDER", help="to fill, to read, or of the pieces")
     journey.add_argument("to", type=Path, nargs="?", metavar="TO", help="with out: where the pieces go")
     journey.add_argument("--sets", nargs="+", default=[], metavar="NAME", help="with pack: these and no others")

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
 
 BLOCK = 33
 

@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from istapp.errors import UserError, reason
-from istapp.paths import write_atomically
-from istapp.provenance import tensors_hash
+from istapp.basics.errors import UserError, reason
+from istapp.basics.paths import write_atomically
+from istapp.basics.provenance import tensors_hash
 
 #: How the names of checkpoints end that trainers of PyTorch save, the official ones among them.
 CHECKPOINTS = (".pkl", ".pth", ".pt", ".ckpt", ".bin")

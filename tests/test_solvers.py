@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from istapp.errors import UserError
-from istapp.priors import BlockDCT, Wavelet, soft
+from istapp.basics.errors import UserError
 from istapp.sampling import BlockSampling
-from istapp.solvers import fista, ista, objective, optimality_residual
+from istapp.solvers.priors import BlockDCT, Wavelet, soft
+from istapp.solvers.proximal import fista, ista, objective, optimality_residual
 
 
 class L1:

@@ -19,9 +19,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from istapp import datasets
-from istapp.datasets import Image
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
+from istapp.images import datasets
+from istapp.images.datasets import Image
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared

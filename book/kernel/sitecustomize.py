@@ -13,7 +13,7 @@ import types
 
 ROOTS = tuple(os.path.join(root, "") for root in os.environ["ISTAPP_READS_UNDER"].split(os.pathsep))
 RECORD = os.open(os.environ["ISTAPP_READS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-SILENT = {"format_stack", "code_key"}  # functions of traceback and istapp.identity that open modules and show none
+SILENT = {"format_stack", "code_key"}  # of traceback and experiments.identity: they open modules and show none
 noted = set()
 
 

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.errors import UserError
-from istapp.methods import found
-from istapp.methods.base import Method, Option
-from istapp.precision import native
+from istapp.basics.errors import UserError
+from istapp.method import loading
+from istapp.method.base import Method, Option
+from istapp.method.precision import native
 from istapp.sampling import BlockSampling
 
 ITERATIONS = 2000
@@ -265,5 +265,5 @@ METHOD = DeepImagePrior
 
 def build(weights: str | Path | None = None, **options: float) -> DeepImagePrior:
     """Return the deep image prior; `DeepImagePrior.options` has its options."""
-    found.no_weights("dip", weights)
+    loading.no_weights("dip", weights)
     return DeepImagePrior(**options)

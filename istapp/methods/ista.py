@@ -14,11 +14,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from istapp.methods import found
-from istapp.methods.base import Method, Option
-from istapp.priors import CycleSpinning, Wavelet
+from istapp.method import loading
+from istapp.method.base import Method, Option
 from istapp.sampling import BlockSampling
-from istapp.solvers import ista
+from istapp.solvers.priors import CycleSpinning, Wavelet
+from istapp.solvers.proximal import ista
 
 #: The weight of the prior: the best mean over ratios on training images.
 LAMBDA = 0.016
@@ -49,5 +49,5 @@ METHOD = ISTA
 
 def build(weights: str | Path | None = None, **options: float) -> ISTA:
     """Return ISTA; `METHOD.options` has its options."""
-    found.no_weights("ista", weights)
+    loading.no_weights("ista", weights)
     return ISTA(**options)

@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.methods import found
-from istapp.methods.base import Method, Network
+from istapp.method import loading
+from istapp.method.base import Method, Network
 from istapp.methods.linear import apply_blocks, linear_initialisation
 from istapp.metrics import ErrorMeasure, mean_squared
-from istapp.priors import soft
 from istapp.sampling import BlockSampling
+from istapp.solvers.priors import soft
 
 
 class Transform(nn.Module):
@@ -112,4 +112,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build_per_ratio(ISTANet, weights)
+    return loading.build_per_ratio(ISTANet, weights)

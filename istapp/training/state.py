@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from istapp.errors import UserError
-from istapp.paths import write_atomically
+from istapp.basics.errors import UserError
+from istapp.basics.paths import write_atomically
 
 #: No file of a state is larger than this, so that it travels between machines.
 PIECE = 15 * 2**20
