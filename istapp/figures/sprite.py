@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from istapp.plotting import as_pixels
+from istapp.figures.plotting import as_pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
