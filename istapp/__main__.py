@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import signal
@@ -10,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from istapp import commands
 from istapp.basics.errors import UserError, told
@@ -196,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare_streams() -> None:
     """Let file names that are not UTF-8 be printed, escaped."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # no terminal's stream, or none at all
+        if isinstance(stream, io.TextIOWrapper):  # no notebook's stream, and not none at all
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -206,13 +207,13 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _abandon(stream: object) -> None:
+def _abandon(stream: TextIO) -> None:
     """Drop what a stream could not write, or Python would try again and complain as it ends."""
     try:
         _flush()
     except OSError:
         with contextlib.suppress(AttributeError, OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[attr-defined]
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(line: str) -> None:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import torch
 
-from istapp import weights
 from istapp.images import datasets
 from istapp.images.datasets import Image
-from istapp.method import loading
+from istapp.method import loading, weights
 from istapp.methods import Method, Network
 from istapp.metrics import psnr
 from istapp.training import Run, first, train, validation_psnr

@@ -148,6 +148,6 @@ def test_weights_read_by_native_code_belong_to_the_key(tmp_path):
         "ISTAPP_READS_UNDER": str(tmp_path),
         "PYTHONPATH": f"{ROOT}/book/kernel",
     }
-    code = f"from istapp import weights; weights.load({str(weights)!r})"
+    code = f"from istapp.method import weights; weights.load({str(weights)!r})"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | environment, cwd=ROOT)
     assert str(weights) in record.read_text().splitlines()

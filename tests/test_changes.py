@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from test_results import store, whole
 
-from istapp import weights
 from istapp.__main__ import main
 from istapp.basics import paths
+from istapp.method import weights
 from istapp.paper import ledger
 
 

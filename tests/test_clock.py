@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from istapp import weights
 from istapp.__main__ import main
 from istapp.basics.errors import UserError
 from istapp.basics.provenance import device_name
@@ -21,6 +20,7 @@ from istapp.experiments.clock import Plan, spend
 from istapp.experiments.evaluation import read_rows
 from istapp.experiments.queue import Places
 from istapp.images import datasets
+from istapp.method import weights
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.training import Run, calibration, gradients, ours, state
 from istapp.training.calibration import Trial, calibrate, fastest
@@ -111,7 +111,7 @@ def too_slow(*_: object) -> torch.Tensor:
     (wrong_direction, "cosine"), (no_number, "not finite"), (no_memory, "out of memory"), (no_compiler, "C compiler"),
     (too_slow, "not done within"),
 ])  # fmt: skip
-def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("float32", "compiled")])
     monkeypatch.setattr(calibration, "SHARES", {"float32 eager": 0.9, "eager": 0.9, "compiled": 0.1})
     monkeypatch.setitem(gradients.CLASSES, "compiled", type("Faulty", (gradients.Gradient,), {"__call__": fault}))

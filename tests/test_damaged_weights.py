@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pictures import refused
 from safetensors.torch import save_file
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.basics.errors import UserError
 from istapp.images import packs
-from istapp.method import loading
+from istapp.method import loading, weights
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 

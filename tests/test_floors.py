@@ -9,7 +9,7 @@ from conftest import ROOT
 #: What lies on each floor, from the ground up; a folder is one room.
 FLOORS = (
     {"basics", "metrics"},
-    {"sampling", "weights", "images"},
+    {"sampling", "images"},
     {"solvers", "method"},
     {"methods", "training"},
     {"experiments"},

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_results import SET11, row, store, whole
 
-from istapp import methods, paper, weights
+from istapp import methods, paper
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.images.registry import entries as registered
+from istapp.method import weights
 from istapp.paper import judgement, ledger, results, statements, tabulated
 from istapp.paper.judgement import Entry, Measured, judged, largest, mean, minus
 from istapp.paper.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED

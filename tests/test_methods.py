@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.images import datasets
+from istapp.method import weights
 from istapp.methods import Blockwise, Method, PerRatio, blockwise
 from istapp.methods.ista_net import ISTANet
 from istapp.methods.ista_net_plus import ISTANetPlus

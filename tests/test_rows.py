@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
@@ -25,6 +25,7 @@ from istapp.experiments.evaluation import evaluate, label_of, reconstruct
 from istapp.experiments.identity import code_key, weights_key
 from istapp.experiments.rows import COLUMNS, FORMER_COLUMNS, put, read_rows
 from istapp.images.datasets import Image
+from istapp.method import weights
 from istapp.methods import Method
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import psnr, ssim

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.basics.provenance import commit, tensors_hash
 from istapp.experiments import queue, tuning
 from istapp.experiments.evaluation import evaluate, read_rows
 from istapp.images import datasets
+from istapp.method import weights
 from istapp.methods import fista, ista, tv
 
 SHIPPED = sorted(paths.WEIGHTS.glob("*.safetensors"))

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.basics.errors import UserError
 from istapp.experiments import evaluation
 from istapp.images import datasets
-from istapp.method import loading
+from istapp.method import loading, weights
 from istapp.methods.dpa_net import DPANet, SmallBlocks
 from istapp.methods.mac_net import MACNet
 from istapp.metrics import psnr

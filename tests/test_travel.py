@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from istapp import weights
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
@@ -15,6 +14,7 @@ from istapp.experiments.campaigns import Experiment
 from istapp.experiments.clock import Plan
 from istapp.experiments.evaluation import read_rows
 from istapp.experiments.queue import Places
+from istapp.method import weights
 from istapp.training import ours, state
 
 STEP = 4 * 33**2

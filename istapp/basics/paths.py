@@ -33,7 +33,7 @@ def _runs() -> Path:
 RUNS = _runs()
 
 
-def write_atomically(path: str | Path, writer: Callable[[Path], None]) -> None:
+def write_atomically(path: str | Path, writer: Callable[[Path], object]) -> None:
     """Let `writer` fill a file beside `path`, then rename it over `path`.
 
     A full disk, an exception or Ctrl-C leaves whatever was at `path` untouched. The parent folder is created. Where

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-from istapp import weights
 from istapp.basics.errors import UserError, nearest
 from istapp.basics.paths import write_atomically
 from istapp.basics.provenance import device_name as called
@@ -29,6 +28,7 @@ from istapp.experiments.campaigns import LIKE, ORDER, Experiment
 from istapp.experiments.evaluation import device, evaluate
 from istapp.experiments.queue import Places
 from istapp.images import datasets
+from istapp.method import weights
 from istapp.training import Run, calibration, split, state, validation_psnr
 from istapp.training.benchmark import operations_per_pixel
 from istapp.training.calibration import Trial, calibrate, fastest

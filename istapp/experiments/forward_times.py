@@ -17,6 +17,7 @@ from istapp.basics.provenance import commit, device_name
 from istapp.experiments.campaigns import Experiment
 from istapp.experiments.queue import Places
 from istapp.method.fast import fast, networks
+from istapp.method.precision import lay_out
 from istapp.methods import get
 from istapp.sampling import pad
 
@@ -68,7 +69,7 @@ def take(experiment: Experiment, places: Places, device: str = "cpu", say: Calla
     sampling = network.sampling(ratio, experiment.matrix_seed if network.ratios else 0)
     quick = fast(copy.deepcopy(network), device)
     for each in networks(network):
-        each.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        lay_out(each, torch.contiguous_format)
     for way, method in (("plain", network), ("fast path", quick)):
         for batch in BATCHES:
             y = sampling.A(pad(torch.rand(batch, 1, SIDE, SIDE, device=device), sampling.block)[0])

@@ -25,8 +25,8 @@ from istapp import methods
 from istapp.basics.paths import write_table
 from istapp.basics.provenance import commit, device_name
 from istapp.images import datasets
-from istapp.method.fast import fast, networks
-from istapp.method.precision import native
+from istapp.method.fast import Fast, fast, networks
+from istapp.method.precision import lay_out, native
 from istapp.methods import Method, Network
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import MixedSampling
@@ -193,8 +193,8 @@ def forward(
     sampling = method.sampling(ratio, method.config.get("matrix_seed", 0))
     whole = -(-side // sampling.block) * sampling.block
     y = sampling.A(torch.rand(1, 1, whole, whole, device=device))
-    plain = copy.deepcopy(method).to(device).to(memory_format=torch.contiguous_format)
-    laid_out = copy.deepcopy(method).to(device).to(memory_format=torch.channels_last)
+    plain = lay_out(copy.deepcopy(method).to(device), torch.contiguous_format)
+    laid_out = lay_out(copy.deepcopy(method).to(device))
     quick, quickest = fast(copy.deepcopy(method), device), fast(copy.deepcopy(method), device, many=True)
 
     def run(network: Method) -> Callable[[], object]:
@@ -208,8 +208,7 @@ def forward(
     ways.append(_Way(FAST, native(device), run(quick)))
     if compiled:
         ways.append(_Way(COMPILED, native(device), run(quickest)))
-        exact = fast(copy.deepcopy(method), device, many=True)
-        exact.precision = "float32"
+        exact = Fast(copy.deepcopy(method), device, many=True, precision="float32")
         ways.append(_Way(EXACT, "float32", run(exact)))
     with FlopCounterMode(display=False) as counter:
         ways[0].work()
@@ -260,7 +259,7 @@ def _optimiser_share(trainer: Trainer, device: str) -> float:
 
         return wrapped
 
-    trainer._update, trainer._average_weights = timed(update), timed(average)  # type: ignore[method-assign]
+    trainer._update, trainer._average_weights = timed(update), timed(average)
     shares = []
     for _ in range(5):
         spent.append(0.0)
@@ -269,7 +268,7 @@ def _optimiser_share(trainer: Trainer, device: str) -> float:
         trainer.one_step()
         _wait(device)
         shares.append(spent[-1] / (time.perf_counter() - start))
-    trainer._update, trainer._average_weights = update, average  # type: ignore[method-assign]
+    trainer._update, trainer._average_weights = update, average
     return statistics.median(shares)
 
 

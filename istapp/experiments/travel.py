@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from istapp import weights
 from istapp.basics.errors import UserError
 from istapp.basics.paths import read_table, write_atomically, write_table
 from istapp.basics.provenance import checkout
@@ -27,6 +26,7 @@ from istapp.experiments.forward_times import ForwardTime
 from istapp.experiments.queue import Places
 from istapp.experiments.rows import IDENTITY, name_of, put, read_rows
 from istapp.images import datasets
+from istapp.method import weights
 from istapp.training import state
 from istapp.training.calibration import Trial
 

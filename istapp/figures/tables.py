@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from istapp import weights
 from istapp.basics import paths
+from istapp.method import weights
 from istapp.paper.results import Cell, Row
 
 #: Marks the best number of a column, beside bold print, so that it is seen without colours and heard when read aloud.

@@ -16,8 +16,8 @@ from torch import Tensor
 from istapp.basics.errors import UserError
 from istapp.method.base import Method, Tied
 from istapp.method.fast import networks
+from istapp.method.weights import load_matrix
 from istapp.sampling import BLOCK, BlockSampling, measurements
-from istapp.weights import load_matrix
 
 #: Names under which a file with several arrays keeps the matrix.
 NAMES = ("phi", "Phi", "A")
@@ -96,7 +96,7 @@ class Given(Method):
         self.blockwise, self.parameter_count, self.weights = method.blockwise, method.parameter_count, method.weights
 
     @property
-    def variant(self) -> str:  # type: ignore[override]
+    def variant(self) -> str:
         """What the wrapped method says of itself, and the matrix."""
         return "; ".join(filter(None, [self.method.variant, self.label]))
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from istapp import weights as files
 from istapp.basics.errors import UserError
 from istapp.method import loading
+from istapp.method import weights as files
 from istapp.method.base import Blockwise, Method
 from istapp.methods import ista_net
 from istapp.methods.ista_net import ISTANet, Transform

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp import weights as files
 from istapp.basics.errors import UserError
 from istapp.basics.progress import Progress
 from istapp.method import loading, strips
+from istapp.method import weights as files
 from istapp.method.base import Method, Network
 from istapp.sampling import BlockSampling
 

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from istapp import weights as files
 from istapp.basics import paths
 from istapp.method import loading
+from istapp.method import weights as files
 from istapp.method.base import Method
 from istapp.sampling import BLOCK, BlockSampling
 

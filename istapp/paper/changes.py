@@ -15,10 +15,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from istapp import weights
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.experiments import rows
+from istapp.method import weights
 from istapp.paper import ledger
 from istapp.paper.judgement import Entry
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from istapp import methods, metrics, paper, sampling, weights
+from istapp import methods, metrics, paper, sampling
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.experiments import campaigns
 from istapp.images import datasets, registry
+from istapp.method import weights
 from istapp.paper import results
 
 FILE = paths.DATA / "claims.csv"

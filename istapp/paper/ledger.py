@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from istapp import weights
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.basics.provenance import file_hash
 from istapp.experiments import method_times
 from istapp.experiments.identity import short
+from istapp.method import weights
 from istapp.paper import judgement, results, statements, tabulated
 from istapp.paper.judgement import VERDICTS, Entry
 from istapp.paper.results import NOT_MEASURABLE, NOT_RUN, Row

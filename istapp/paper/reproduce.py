@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.experiments import method_times, queue
@@ -25,6 +25,7 @@ from istapp.experiments.queue import Places
 from istapp.experiments.rows import Row, read_rows
 from istapp.images import datasets
 from istapp.images.registry import pixels
+from istapp.method import weights
 from istapp.paper.artefacts import ARTEFACTS, Evaluation, Plan, plan, weights_of
 
 #: How much faster a GPU is taken to be where nobody has measured it, and an H200 than two cores in training: 29 million

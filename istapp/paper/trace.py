@@ -10,12 +10,12 @@ Every step is checked where it is told, and said to be broken where it is.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from istapp import weights
 from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
 from istapp.basics.provenance import file_hash
 from istapp.experiments.identity import short
 from istapp.images import registry
+from istapp.method import weights
 from istapp.paper import ledger, results
 from istapp.paper.judgement import Entry, Measured
 from istapp.paper.results import Row

@@ -49,7 +49,7 @@ SECONDS, SHARES = 60.0, {"float32 eager": 0.35, "eager": 0.15, "compiled": 0.35,
 OVERDUE = "not done within its"
 
 
-class Overdue(Exception):  # noqa: N818 (no error: the clock is right)
+class Overdue(Exception):
     """A way was not done when its time was over."""
 
 
