@@ -19,6 +19,7 @@ const state = {
   jobs: 0,
   speed: null, // pixels and stages a second, once known
 };
+loaded.state = state; // for the curious, and for the book's tests
 let worker = null;
 
 /* ---- Words to the reader ---- */
