@@ -281,7 +281,7 @@ def test_the_pixels_agree_with_torch(ready: Browser) -> None:
         stages = methods.get("ista-net-pp").trace(sampling.A(image), sampling)
     for k, (_, wanted) in enumerate(stages, 1):
         seen = ready.value(f"Array.from(istappDemo.state.job.images[{k}][0])")
-        assert seen == pytest.approx(wanted.flatten().numpy(), abs=1e-4), k
+        assert np.abs(seen - wanted.flatten().numpy()).max() < 1e-4, k
     ready.value(set_to("ratio", 10))
 
 
@@ -292,7 +292,7 @@ def test_the_matrix_is_that_of_the_book(ready: Browser) -> None:
         "Array.from(new Function(istappDemo.network.worker + "
         "'; onmessage = null; return samplingMatrix(this, 545);').call(istappDemo.network.generator))"
     )
-    assert np.reshape(drawn, (545, 1089)) == pytest.approx(sampling_matrix(545), abs=1e-12)
+    assert np.abs(np.reshape(drawn, (545, 1089)) - sampling_matrix(545)).max() < 1e-12
 
 
 @needs_chromium
@@ -308,7 +308,7 @@ def test_a_whole_picture_in_colour_is_worked_on_in_tiles_without_seams(ready: Br
     assert (job["width"], job["height"]) == (290, 275)
     assert job["psnr"][stages] == pytest.approx(psnr(luma(estimate), image.luma()), abs=0.01)
     seen = ready.value(f"Array.from(istappDemo.state.job.images[{stages}][1])")
-    assert seen == pytest.approx(estimate[1].flatten().numpy(), abs=1e-4)
+    assert np.abs(seen - estimate[1].flatten().numpy()).max() < 1e-4
     assert "about" in message(ready, "estimate")
     ready.value(click("colour") + click("detail"))
 
@@ -398,7 +398,7 @@ def test_the_reconstruction_is_saved_as_png(ready: Browser, tmp_path: Path) -> N
             break
     seen = ready.value("Array.from(istappDemo.state.job.images[istappDemo.network.stages][0])")
     saved = np.asarray(PIL.Image.open(file).convert("RGB"))
-    assert saved[..., 1] == pytest.approx(255 * np.clip(seen, 0, 1).reshape(saved.shape[:2]), abs=0.51)
+    assert np.abs(saved[..., 1] - 255 * np.clip(seen, 0, 1).reshape(saved.shape[:2])).max() < 0.51
 
 
 @needs_chromium
@@ -415,21 +415,18 @@ def test_a_whole_photograph_can_be_stopped(ready: Browser) -> None:
 
 
 @needs_chromium
+@pytest.mark.parametrize("width", [380, 1300])
+def test_nothing_is_wider_than_the_screen(ready: Browser, width: int) -> None:
+    """Also on a telephone, with everything shown."""
+    chosen(ready, set_to("photo", "china"))
+    ready.screen(width, 900)
+    assert ready.value("document.documentElement.scrollWidth") <= width
+
+
+@needs_chromium
 def test_nothing_is_asked_of_another_place_and_nothing_fails(ready: Browser) -> None:
     """Last of the file: whatever the tests above did, files beside the page are all that was read."""
     assert ready.requests() and all(each.startswith("file://") for each in ready.requests())
     assert not ready.errors()
     with pytest.raises(AssertionError, match="fetch"):
         ready.value("fetch('http://127.0.0.1:9/')")
-
-
-@needs_chromium
-@pytest.mark.parametrize("width", [380, 1300])
-def test_nothing_is_wider_than_the_screen(page: Path, tmp_path: Path, width: int) -> None:
-    """Also on a telephone, before and after the network was loaded."""
-    with Browser(tmp_path / "profile") as tab:
-        tab.screen(width, 900)
-        tab.open(page)
-        tab.value(click("load"))
-        recovered(tab)
-        assert tab.value("document.documentElement.scrollWidth") <= width
