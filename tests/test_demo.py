@@ -1,5 +1,8 @@
 """The network in the page: its graphs compute what torch computes, and the page what `istapp` computes, from disk."""
 
+import base64
+import gzip
+import hashlib
 import io
 import json
 import os
@@ -148,7 +151,7 @@ def test_an_npm_that_fails_is_told(no_cache: Path) -> None:
 def test_another_package_than_the_known_one_is_refused(no_cache: Path) -> None:
     """What npm brings is compared with the hash before anything in it is read."""
     npm(no_cache, "echo something else > other.tgz")
-    with pytest.raises(BuildError, match="not the package"):
+    with pytest.raises(BuildError, match="another onnxruntime-web"):
         demo.runtime()
     assert not demo.RUNTIME.exists()
 
@@ -162,10 +165,6 @@ def test_the_cache_holds_what_the_package_holds(no_cache: Path, monkeypatch: pyt
             about.size = len(content)
             archive.addfile(about, io.BytesIO(content))
     (no_cache / "package").write_bytes(packed.getvalue())
-    import base64
-    import gzip
-    import hashlib
-
     hashed = base64.b64encode(hashlib.sha512(packed.getvalue()).digest()).decode()
     monkeypatch.setattr(demo, "INTEGRITY", f"sha512-{hashed}")
     npm(no_cache, f"cp {no_cache / 'package'} it.tgz")
@@ -223,8 +222,10 @@ def chosen(tab: Browser, script: str) -> dict:
 
 def set_to(name: str, value: object) -> str:
     """What moves a field of the page as a reader would."""
-    return f"{{ const field = document.getElementById('demo-{name}'); field.value = {json.dumps(value)}; " \
+    return (
+        f"{{ const field = document.getElementById('demo-{name}'); field.value = {json.dumps(value)}; "
         "field.dispatchEvent(new Event('input', {bubbles: true})); field.dispatchEvent(new Event('change')); }"
+    )
 
 
 def click(name: str) -> str:
@@ -297,7 +298,7 @@ def test_the_matrix_is_that_of_the_book(ready: Browser) -> None:
 
 @needs_chromium
 def test_a_whole_picture_in_colour_is_worked_on_in_tiles_without_seams(ready: Browser, tmp_path: Path) -> None:
-    """A picture larger than a tile both ways and of no whole blocks, in colour, is `istapp reconstruct`'s to 0.01 dB."""
+    """A picture wider and higher than a tile, of no whole blocks, in colour: Python's result to 0.01 dB."""
     file = tmp_path / "piece.png"
     PIL.Image.open(ROOT / "data" / "photos" / "coffee.png").crop((100, 60, 390, 335)).save(file)
     open_file(ready, file)

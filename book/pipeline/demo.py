@@ -58,7 +58,7 @@ def write(site: Path) -> str | None:
         shutil.copy(runtime(), folder / "runtime.js")
     except Unavailable as reason:
         why = str(reason)
-        shell = f'<p class="demo-missing"><strong>This copy of the book was built without the network:</strong> {why}.</p>\n'
+        shell = f"<p><strong>This copy of the book was built without the network:</strong> {why}.</p>\n"
         facts = _payload()
     else:
         facts = _payload(folder / "network.js")
@@ -150,5 +150,5 @@ def _fetched(folder: Path) -> Path:
         raise Unavailable(f"npm could not fetch {PACKAGE} {VERSION}")
     hashed = base64.b64encode(hashlib.sha512(found[0].read_bytes()).digest()).decode("ascii")
     if f"sha512-{hashed}" != INTEGRITY:
-        raise BuildError(f"{PACKAGE} {VERSION} as npm fetched it is not the package whose hash book/pipeline/demo.py names")
+        raise BuildError(f"npm fetched another {PACKAGE} {VERSION} than the one whose hash book/pipeline/demo.py has")
     return found[0]
