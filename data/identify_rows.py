@@ -12,8 +12,12 @@ in a file changes, and rows that tell already are left alone.
 import subprocess
 from functools import cache
 
-from istapp import paths, registry, results, rows, weights
-from istapp.identity import short
+from istapp.basics import paths
+from istapp.experiments import rows
+from istapp.experiments.identity import short
+from istapp.images import registry
+from istapp.method import weights
+from istapp.paper import results
 
 
 def git(*arguments: str) -> tuple[int, str]:

@@ -5,9 +5,9 @@ Rows of sets that are not at hand stay as they are. For whoever adds a set; nobo
 
 import csv
 
-from istapp import datasets, registry
-from istapp.images import image_files, read_image
-from istapp.paths import write_atomically
+from istapp.basics.paths import write_atomically
+from istapp.images import datasets, registry
+from istapp.images.image import image_files, read_image
 
 
 def rows(dataset: registry.Dataset) -> list[tuple]:

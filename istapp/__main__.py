@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import signal
@@ -10,11 +11,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
-from istapp import arguments as kinds
 from istapp import commands
-from istapp.errors import UserError, told
+from istapp.basics.errors import UserError, told
+from istapp.commands import arguments as kinds
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,7 +97,7 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         "--queue", action="store_true",
         help="take the unfinished ones in order of worth; on a GPU with --minutes: the next group, done in that time",
     )  # fmt: skip
-    training.add_argument("--group", metavar="NAME", help="this group in --minutes, on equal pixels; see istapp.clock")
+    training.add_argument("--group", metavar="NAME", help="this group in --minutes, on equal pixels; see `clock`")
     training.add_argument(
         "--minutes", type=kinds.minutes, default=math.inf, help="stop cleanly in time; run again to go on"
     )  # fmt: skip
@@ -113,7 +114,7 @@ def _add_runs(command: Callable[[str, str, str], argparse.ArgumentParser]) -> No
         "campaign", "pack what a bare GPU machine needs, bring back what came of it, or merge it",
         "istapp campaign pack runs/travel",
     )  # fmt: skip
-    journey.add_argument("what", choices=("pack", "out", "merge"), help="in, out, and home again; see istapp.travel")
+    journey.add_argument("what", choices=("pack", "out", "merge"), help="in, out, and home again; see `travel`")
     journey.add_argument("folder", type=Path, metavar="FOLDER", help="to fill, to read, or of the pieces")
     journey.add_argument("to", type=Path, nargs="?", metavar="TO", help="with out: where the pieces go")
     journey.add_argument("--sets", nargs="+", default=[], metavar="NAME", help="with pack: these and no others")
@@ -196,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare_streams() -> None:
     """Let file names that are not UTF-8 be printed, escaped."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # no terminal's stream, or none at all
+        if isinstance(stream, io.TextIOWrapper):  # no notebook's stream, and not none at all
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -206,13 +207,13 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _abandon(stream: object) -> None:
+def _abandon(stream: TextIO) -> None:
     """Drop what a stream could not write, or Python would try again and complain as it ends."""
     try:
         _flush()
     except OSError:
         with contextlib.suppress(AttributeError, OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[attr-defined]
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(line: str) -> None:

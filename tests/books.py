@@ -12,8 +12,8 @@ Cells = list[tuple[str, str, dict]]
 CHAPTER: Cells = [
     ("markdown", "# A trial\n\nOld words.\n\n**Minutes to run:** about one\n\n$$x = \\Phi y \\tag{1.1}$$", {}),
     ("code", 'profile = "laptop"', {"tags": ["parameters"]}),
-    ("code", "import matplotlib.pyplot as plt\nfrom istapp.book import glue\nfrom istapp.words import ANSWER", {}),
-    ("code", "glue('answer', ANSWER)\nprint(profile, open('../data/words.txt').read())", {}),
+    ("code", "import matplotlib.pyplot as plt\nfrom istapp.words import ANSWER", {}),
+    ("code", "print(profile, ANSWER, open('../data/words.txt').read())", {}),
     ("code", "figure = plt.imshow([[0, 1]])", {
         "mystnb": {"figure": {"caption": "Two pixels.", "name": "fig-01"}, "image": {"alt": "a dark and a light one"}},
     }),
@@ -26,7 +26,7 @@ SOURCE: Cells = [
     ("code", "print(inspect.getsource(words), sys.executable)", {}),
     ("code", "print(told.summary())", {}),
 ]
-COVER = "# Cover\n\n[The trial](../notebooks/01_trial.ipynb): {glue:text}`../notebooks/01_trial.ipynb::answer:.1f`.\n"
+COVER = "# Cover\n\n[The trial](../notebooks/01_trial.ipynb).\n"
 TOC = """format: jb-book
 root: book/trial_cover
 chapters:
@@ -68,7 +68,6 @@ def write_book(book: Path, toc: str = TOC) -> Path:
         shutil.copy(ROOT / name, book)
     for folder in ("istapp", "notebooks/more", "data"):
         (book / folder).mkdir(parents=True)
-    shutil.copy(ROOT / "istapp" / "book.py", book / "istapp")
     (book / "istapp" / "words.py").write_text(WORDS)
     (book / "istapp" / "told.py").write_text(TOLD)
     (book / "data" / "words.txt").write_text("forty-two")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
 
 GRAY = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9))
 COLOUR = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 
-from istapp import datasets, weights
-from istapp.datasets import Image
-from istapp.methods import Method, Network, found
+from istapp.images import datasets
+from istapp.images.datasets import Image
+from istapp.method import loading, weights
+from istapp.methods import Method, Network
 from istapp.metrics import psnr
 from istapp.training import Run, first, train, validation_psnr
 
@@ -39,4 +40,4 @@ def loaded(network: Network, path: Path) -> Method:
     """Write a network's weights, leave it as it is to be compared, and build the method from the file."""
     network.to(memory_format=torch.channels_last).eval()  # another layout than the loaded one's rounds otherwise
     weights.save(path, network.state_dict(), {"method": network.name, "config": network.config})
-    return found.build_per_ratio(type(network), path)
+    return loading.build_per_ratio(type(network), path)

@@ -11,16 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from istapp import datasets, denoisers, methods, paths, tuning
-from istapp.amp import amp, divergence, scale
-from istapp.denoisers import SlidingDCT
-from istapp.errors import UserError
+from istapp import methods
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.experiments import tuning
+from istapp.images import datasets
 from istapp.methods.bm3d_amp import BM3DAMP, CHOOSE, DAMPING
 from istapp.methods.ldamp import EDGES, LDAMP, DnCNN
 from istapp.metrics import psnr
-from istapp.priors import soft
 from istapp.sampling import BlockSampling, gaussian_sampling
-from istapp.solvers import ista
+from istapp.solvers import denoisers
+from istapp.solvers.amp import amp, divergence, scale
+from istapp.solvers.denoisers import SlidingDCT
+from istapp.solvers.priors import soft
+from istapp.solvers.proximal import ista
 from istapp.training import Run, first, train
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from istapp import benchmarks, methods, paths
+from istapp import methods
 from istapp.__main__ import main
-from istapp.benchmarks import COLUMNS, benchmark, candidates, measure, read
-from istapp.errors import UserError
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.experiments import method_times
+from istapp.experiments.method_times import COLUMNS, benchmark, candidates, measure, read
 from istapp.methods import Method
 from istapp.sampling import BlockSampling
 
@@ -27,11 +29,11 @@ class Counting(Method):
 def test_the_first_call_is_thrown_away_and_the_size_is_the_images() -> None:
     method = Counting()
     median, repeats = measure(method, 0.1, size=33)
-    assert repeats == benchmarks.REPEATS and method.calls == repeats + 1 and median >= 0
+    assert repeats == method_times.REPEATS and method.calls == repeats + 1 and median >= 0
 
 
 def test_a_slow_method_is_not_called_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks, "ENOUGH", 0.0)
+    monkeypatch.setattr(method_times, "ENOUGH", 0.0)
     method = Counting()
     assert measure(method, 0.1, size=33)[1] == 1 and method.calls == 2
 
@@ -68,12 +70,12 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_without_a_file_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks, "FILE", tmp_path / "tracked.csv")
+    monkeypatch.setattr(method_times, "FILE", tmp_path / "tracked.csv")
     assert benchmark(["linear"], size=33) and not list(tmp_path.iterdir())
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmarks, "ENOUGH", 0.0)
+    monkeypatch.setattr(method_times, "ENOUGH", 0.0)
     out = tmp_path / "seconds.csv"
     assert main(["benchmark", "--methods", "linear", "--out", str(out)]) == 0
     assert "linear" in capsys.readouterr().out and read(out)[0]["size"] == "256"
@@ -83,9 +85,9 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture, monkeyp
 
 @pytest.mark.skipif(not (paths.RESULTS / "seconds.csv").exists(), reason="no timings were recorded yet")
 def test_the_recorded_timings_are_positive_of_known_methods_and_unique() -> None:
-    with benchmarks.FILE.open(newline="", encoding="utf-8") as file:
+    with method_times.FILE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    keys = [tuple(row[k] for k in benchmarks._KEY) for row in rows]
+    keys = [tuple(row[k] for k in method_times._KEY) for row in rows]
     assert rows == read() and len(set(keys)) == len(keys)
     for row in rows:
         assert row["method"] in methods.names() and float(row["median"]) > 0 and int(row["repeats"]) >= 1

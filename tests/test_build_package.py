@@ -83,6 +83,8 @@ def test_dependencies_have_lower_bounds_only():
         assert ">=" in requirement and not set("<=!~,") & set(requirement.replace(">=", "")), requirement
 
 
-def test_the_linter_finds_nothing_in_module_chapters_and_tests():
-    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", ROOT], capture_output=True, text=True)
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=lambda command: command[0])
+def test_the_linter_finds_nothing_in_module_chapters_and_tests(command):
+    whole = [sys.executable, "-m", "ruff", *command, "--no-cache", ROOT]
+    done = subprocess.run(whole, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

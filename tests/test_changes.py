@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from test_results import store, whole
 
-from istapp import ledger, paths, weights
 from istapp.__main__ import main
+from istapp.basics import paths
+from istapp.method import weights
+from istapp.paper import ledger
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from istapp import claims
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
+from istapp.paper import claims
 
 CLAIMS = claims.load()
 

@@ -6,11 +6,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from istapp import datasets
 from istapp.__main__ import main, parser
-from istapp.arguments import percent
-from istapp.errors import UserError
-from istapp.evaluation import read_rows
+from istapp.basics.errors import UserError
+from istapp.commands.arguments import percent
+from istapp.experiments.evaluation import read_rows
+from istapp.images import datasets
 
 COMMANDS = [
     "datasets",
@@ -150,7 +150,7 @@ def test_words_that_are_off(capsys: pytest.CaptureFixture) -> None:
 def test_weights_are_asked_for_in_one_line(
     picture: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("istapp.paths.WEIGHTS", picture.parent)
+    monkeypatch.setattr("istapp.basics.paths.WEIGHTS", picture.parent)
     for name in ("ista-net-pp", "ista-net-plus"):
         error = fails(capsys, "reconstruct", picture, "--method", name, "--out", picture.with_name("no.png"))
         assert "--weights" in error

@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from istapp import clock, datasets, experiments, forward_times, weights
 from istapp.__main__ import main
-from istapp.clock import Plan, spend
-from istapp.errors import UserError
-from istapp.evaluation import read_rows
-from istapp.experiments import Experiment, Places
+from istapp.basics.errors import UserError
+from istapp.basics.provenance import device_name
+from istapp.experiments import campaigns, clock, forward_times, queue
+from istapp.experiments.campaigns import Experiment
+from istapp.experiments.clock import Plan, spend
+from istapp.experiments.evaluation import read_rows
+from istapp.experiments.queue import Places
+from istapp.images import datasets
+from istapp.method import weights
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.provenance import device_name
 from istapp.training import Run, calibration, gradients, ours, state
 from istapp.training.calibration import Trial, calibrate, fastest
 from istapp.training.trainer import Trainer
@@ -46,7 +49,7 @@ def two(pixels: float = 40 * STEP) -> list[Experiment]:
 
 
 def know(runs: list[Experiment], monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
-    monkeypatch.setattr(experiments, "ALL", {run.id: run for run in runs})
+    monkeypatch.setattr(campaigns, "ALL", {run.id: run for run in runs})
     monkeypatch.setattr(clock, "ORDER", ("pair", "other", "pair"))
     monkeypatch.setattr(clock, "LIKE", {"other": "pair"})
     return runs
@@ -108,7 +111,7 @@ def too_slow(*_: object) -> torch.Tensor:
     (wrong_direction, "cosine"), (no_number, "not finite"), (no_memory, "out of memory"), (no_compiler, "C compiler"),
     (too_slow, "not done within"),
 ])  # fmt: skip
-def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("float32", "compiled")])
     monkeypatch.setattr(calibration, "SHARES", {"float32 eager": 0.9, "eager": 0.9, "compiled": 0.1})
     monkeypatch.setitem(gradients.CLASSES, "compiled", type("Faulty", (gradients.Gradient,), {"__call__": fault}))
@@ -226,8 +229,8 @@ def work_to_the_end(folder: Path) -> None:
     """What the process to be killed does."""
     torch.set_num_threads(1)
     runs = two(60 * STEP)
-    experiments.ALL.clear()
-    experiments.ALL.update({run.id: run for run in runs})
+    campaigns.ALL.clear()
+    campaigns.ALL.update({run.id: run for run in runs})
     clock.ORDER, clock.RESERVE = ("pair",), 0.5
     few = datasets.load("photos")[:3]
     Experiment.images = lambda _: few
@@ -238,7 +241,7 @@ def test_killed_at_random_moments_the_same_command_goes_on(tmp_path: Path, monke
     know(two(60 * STEP), monkeypatch)
     chance = random.Random(1)
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["istapp.clock"])
+    processes.set_forkserver_preload(["istapp.experiments.clock"])
     for _ in range(3):
         process = processes.Process(target=work_to_the_end, args=(tmp_path,))
         process.start()
@@ -247,7 +250,7 @@ def test_killed_at_random_moments_the_same_command_goes_on(tmp_path: Path, monke
         process.join()
     places = Places.in_folder(tmp_path)
     spend(5, places=places, say=lambda _: None)
-    assert {experiments.status(run.id, places) for run in two()} == {"done"}
+    assert {queue.status(run.id, places) for run in two()} == {"done"}
     assert {weights.header(places.weights_of(run.id))["pixels"] for run in two()} == {60 * STEP}
 
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from pictures import refused
 from safetensors.torch import save_file
 
-from istapp import methods, packs, weights
-from istapp.errors import UserError
+from istapp import methods
+from istapp.basics.errors import UserError
+from istapp.images import packs
+from istapp.method import loading, weights
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 
@@ -221,7 +223,7 @@ def test_what_is_remembered_is_no_tensor_without_memory() -> None:
     network = ReconNet(0.01, linear_start=True)
     second_moment.cache_clear()
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    methods.found.believed(ReconNet, network.config, shapes, "x")
+    loading.believed(ReconNet, network.config, shapes, "x")
     assert second_moment().device.type == "cpu" and second_moment().abs().sum() > 0
 
 

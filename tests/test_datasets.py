@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import COLOUR, GRAY, noise, refused, save
 
-from istapp import datasets, registry
-from istapp.datasets import Image, read_image
-from istapp.paths import PHOTOS
+from istapp.basics.paths import PHOTOS
+from istapp.images import datasets, registry
+from istapp.images.datasets import Image, read_image
 
 
 @pytest.fixture

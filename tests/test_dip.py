@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from istapp import datasets, methods
-from istapp.errors import UserError
-from istapp.evaluation import evaluate, read_rows, reconstruct
-from istapp.images import Image
+from istapp import methods
+from istapp.basics.errors import UserError
+from istapp.experiments.evaluation import evaluate, read_rows, reconstruct
+from istapp.experiments.untrained import central
+from istapp.images import datasets
+from istapp.images.image import Image
 from istapp.methods import blockwise, nlr_csnet
 from istapp.methods.dip import DeepImagePrior, SkipNetwork
 from istapp.methods.nlr_csnet import NLRCSNet, neighbours, non_local_mean, non_local_value, non_local_weights, x_step
 from istapp.metrics import psnr
 from istapp.sampling import BlockSampling
-from istapp.untrained import central
 
 TINY = {"channels": 8, "scales": 3, "rate": 0.02}
 BOTH = pytest.mark.parametrize("name", ["dip", "nlr-csnet"])

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from istapp import datasets, downloads, registry
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
+from istapp.images import datasets, downloads, registry
 
 
 @dataclass

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rivals import before_and_after, loaded
 from torch import Tensor
 
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
 from istapp.methods import Blockwise
 from istapp.methods.dpdnn import DPDNN
 from istapp.sampling import BlockSampling

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from istapp import drawing, plotting
-from istapp.anatomy import observe
+from istapp.figures import drawing, plotting
+from istapp.figures.anatomy import observe
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from istapp import datasets, methods
-from istapp.datasets import Image
-from istapp.errors import UserError
-from istapp.evaluation import COLUMNS, evaluate, read_rows, reconstruct, summary
-from istapp.images import luma, write_image
+from istapp import methods
+from istapp.basics.errors import UserError
+from istapp.experiments.evaluation import COLUMNS, evaluate, read_rows, reconstruct, summary
+from istapp.images import datasets
+from istapp.images.datasets import Image
+from istapp.images.image import luma, write_image
 from istapp.methods import Method
 from istapp.metrics import psnr
 from istapp.sampling import BlockSampling
@@ -56,7 +57,7 @@ def test_rows_are_written_image_by_image_and_not_computed_twice(tmp_path: Path) 
 def test_rows_of_another_commit_with_the_same_code_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "rows.csv"
     for commit in ("old", "new-dirty"):
-        monkeypatch.setattr("istapp.evaluation.commit", lambda commit=commit: commit)
+        monkeypatch.setattr("istapp.experiments.evaluation.commit", lambda commit=commit: commit)
         Counting.calls = 0
         evaluate(Counting(), crops(), [0.1], out=out)
     assert Counting.calls == 0 and [row["provenance"] for row in read_rows(out)] == ["old", "old"]

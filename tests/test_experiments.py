@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from istapp import experiments, methods, weights
+from istapp import methods
 from istapp.__main__ import main
-from istapp.campaigns import LIKE, ORDER
-from istapp.errors import UserError
-from istapp.evaluation import read_rows
-from istapp.experiments import ALL, CAMPAIGN_1, CAMPAIGN_2, LAPTOP, Experiment, Places
+from istapp.basics.errors import UserError
+from istapp.experiments import campaigns, queue
+from istapp.experiments.campaigns import ALL, CAMPAIGN_1, CAMPAIGN_2, LAPTOP, LIKE, ORDER, Experiment
+from istapp.experiments.evaluation import read_rows
+from istapp.experiments.queue import Places
+from istapp.method import weights
 from istapp.training import ours, state
 
 
@@ -22,10 +24,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
         "ista-net-pp-a", "a test", {"stages": 1, "channels": 2}, recipe, training_set="photos", ratios=(0.1,), tests=()
     )
     both = [small, dataclasses.replace(small, id="ista-net-pp-b", seed=2)]
-    monkeypatch.setattr(experiments, "LAPTOP", both)
-    monkeypatch.setattr(experiments, "CAMPAIGN_1", [])
-    monkeypatch.setattr(experiments, "CAMPAIGN_2", [])
-    monkeypatch.setattr(experiments, "ALL", {e.id: e for e in both})
+    monkeypatch.setattr(campaigns, "LAPTOP", both)
+    monkeypatch.setattr(campaigns, "CAMPAIGN_1", [])
+    monkeypatch.setattr(campaigns, "CAMPAIGN_2", [])
+    monkeypatch.setattr(campaigns, "ALL", {e.id: e for e in both})
     return both
 
 
@@ -40,7 +42,7 @@ def test_every_run_is_named_once_and_builds_its_network() -> None:
 
 def test_the_runs_that_are_compared_see_equal_pixels() -> None:
     """Within a group, and between groups that are compared."""
-    groups = {group: experiments.members(group) for group in {e.group for e in ALL.values()}}
+    groups = {group: queue.members(group) for group in {e.group for e in ALL.values()}}
     for group, own in groups.items():
         assert len({e.recipe.pixels for e in [*own, *groups.get(LIKE.get(group, ""), [])]}) == 1, group
     assert [e.id for e in groups["main"]] == ["ista-net-pp-main"] and len(groups["table4"]) == 4
@@ -53,32 +55,32 @@ def test_every_group_for_a_gpu_has_a_place_in_the_order_of_worth() -> None:
     assert all(ORDER.index(other) < ORDER.index(group) for group, other in LIKE.items())
 
 
-def test_the_main_model_comes_first_on_a_gpu_and_the_laptop_on_a_cpu(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
-    monkeypatch.setattr(experiments.paths, "WEIGHTS", tmp_path)
+def test_the_main_model_comes_first_on_a_gpu_and_the_laptop_on_a_cpu(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(queue.paths, "WEIGHTS", tmp_path)
     places = Places.in_folder(tmp_path)
-    assert experiments.queue(places, on_gpu=True)[0].id == "ista-net-pp-main"
-    assert experiments.queue(places, on_gpu=False)[0].id == "ista-net-pp-laptop"
+    assert queue.queue(places, on_gpu=True)[0].id == "ista-net-pp-main"
+    assert queue.queue(places, on_gpu=False)[0].id == "ista-net-pp-laptop"
 
 
 def test_a_method_is_a_name_for_its_next_run(tiny: list[Experiment], tmp_path: Path) -> None:
     places = Places.in_folder(tmp_path)
-    assert experiments.find("ista-net-pp-b", places).id == "ista-net-pp-b"
+    assert queue.find("ista-net-pp-b", places).id == "ista-net-pp-b"
     for expected in ("ista-net-pp-a", "ista-net-pp-b"):
-        assert experiments.find("ista-net-pp", places).id == expected
-        experiments.run(experiments.find("ista-net-pp", places), places=places, quiet=True)
+        assert queue.find("ista-net-pp", places).id == expected
+        queue.run(queue.find("ista-net-pp", places), places=places, quiet=True)
     with pytest.raises(UserError, match="every run of ista-net-pp is done"):
-        experiments.find("ista-net-pp", places)
+        queue.find("ista-net-pp", places)
     with pytest.raises(UserError, match="no experiment 'ista-net-qq'"):
-        experiments.find("ista-net-qq", places)
+        queue.find("ista-net-qq", places)
 
 
 def test_a_run_leaves_weights_curve_and_header(tiny: list[Experiment], tmp_path: Path) -> None:
     places, said = Places.in_folder(tmp_path), []
-    assert experiments.status("ista-net-pp-a", places) == "waiting"
-    assert not experiments.run(tiny[0], 0, places=places, say=said.append, quiet=True)
-    assert experiments.status("ista-net-pp-a", places) == "unfinished" and "goes on from here" in said[-1]
-    assert experiments.run(tiny[0], places=places, say=said.append, quiet=True)
-    assert experiments.status("ista-net-pp-a", places) == "done" and not state.exists(tmp_path / "ista-net-pp-a")
+    assert queue.status("ista-net-pp-a", places) == "waiting"
+    assert not queue.run(tiny[0], 0, places=places, say=said.append, quiet=True)
+    assert queue.status("ista-net-pp-a", places) == "unfinished" and "goes on from here" in said[-1]
+    assert queue.run(tiny[0], places=places, say=said.append, quiet=True)
+    assert queue.status("ista-net-pp-a", places) == "done" and not state.exists(tmp_path / "ista-net-pp-a")
     header = weights.header(tmp_path / "ista-net-pp-a.safetensors")
     assert header["steps"] == 5 and header["training_set"] == "photos" and header["run"] == "ista-net-pp-a"
     assert 0 < header["share_of_peak"] < 1 and header["precision"] in ("float32", "bfloat16")
@@ -86,12 +88,12 @@ def test_a_run_leaves_weights_curve_and_header(tiny: list[Experiment], tmp_path:
     assert methods.get("ista-net-pp", weights=tmp_path / "ista-net-pp-a.safetensors").parameter_count > 0
 
 
-def test_rows_are_taken_on_the_sets_at_hand(tiny: list[Experiment], tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+def test_rows_are_taken_on_the_sets_at_hand(tiny: list[Experiment], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("ISTAPP_DATA", str(tmp_path / "nothing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     said: list[str] = []
     experiment = dataclasses.replace(tiny[0], tests=("Set11", "photos"))
-    assert experiments.run(experiment, places=Places.in_folder(tmp_path), say=said.append, quiet=True)
+    assert queue.run(experiment, places=Places.in_folder(tmp_path), say=said.append, quiet=True)
     rows = read_rows(tmp_path / "ista-net-pp-a.csv")
     assert {row["dataset"] for row in rows} == {"photos"} and {row["run"] for row in rows} == {"ista-net-pp-a"}
     assert any("no rows on Set11" in line for line in said)
@@ -105,12 +107,12 @@ def test_a_run_that_is_stopped_while_it_is_tested_goes_on_with_the_tests(
 
     places, experiment = Places.in_folder(tmp_path), dataclasses.replace(tiny[0], tests=("photos",))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(experiments, "evaluate", pull_the_plug)
-        experiments.run(experiment, places=places, quiet=True)
-    assert experiments.status(experiment.id, places) == "unfinished"
+        patch.setattr(queue, "evaluate", pull_the_plug)
+        queue.run(experiment, places=places, quiet=True)
+    assert queue.status(experiment.id, places) == "unfinished"
     first = weights.header(places.weights_of(experiment.id))
-    assert experiments.run(experiment, places=places, quiet=True)
-    assert experiments.status(experiment.id, places) == "done"
+    assert queue.run(experiment, places=places, quiet=True)
+    assert queue.status(experiment.id, places) == "done"
     assert weights.header(places.weights_of(experiment.id))["weights_hash"] == first["weights_hash"]
     assert {row["dataset"] for row in read_rows(places.rows_of(experiment.id))} == {"photos"}
     assert len(places.curve_of(experiment.id).read_text().splitlines()) > 1
@@ -118,26 +120,26 @@ def test_a_run_that_is_stopped_while_it_is_tested_goes_on_with_the_tests(
 
 def test_a_run_that_is_done_is_not_trained_over_its_own_weights(tiny: list[Experiment], tmp_path: Path) -> None:
     places, said = Places.in_folder(tmp_path), []
-    assert experiments.run(tiny[0], places=places, quiet=True)
+    assert queue.run(tiny[0], places=places, quiet=True)
     before = places.weights_of(tiny[0].id).stat().st_mtime_ns
-    assert experiments.run(tiny[0], places=places, say=said.append, quiet=True)
+    assert queue.run(tiny[0], places=places, say=said.append, quiet=True)
     assert places.weights_of(tiny[0].id).stat().st_mtime_ns == before
     assert "is done" in said[-1] and "--out" in said[-1]
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_the_queue_is_worked_off(tiny: list[Experiment], tmp_path: Path, together: int, monkeypatch) -> None:  # noqa: ANN001
+def test_the_queue_is_worked_off(tiny: list[Experiment], tmp_path: Path, together: int, monkeypatch) -> None:
     if together == 2:  # the processes know only the real experiments: show that a failure is told
         with pytest.raises(UserError, match="these runs failed"):
-            experiments.work_off(1, places=Places.in_folder(tmp_path), together=2, say=lambda _: None)
+            queue.work_off(1, places=Places.in_folder(tmp_path), together=2, say=lambda _: None)
         return
     places = Places.in_folder(tmp_path)
-    done = experiments.work_off(5, places=places, say=lambda _: None)
+    done = queue.work_off(5, places=places, say=lambda _: None)
     assert done == ["ista-net-pp-a", "ista-net-pp-b"]
-    assert experiments.work_off(5, places=places, say=lambda _: None) == []
+    assert queue.work_off(5, places=places, say=lambda _: None) == []
 
 
-def test_a_run_from_the_command_line_stops_in_time(tiny: list[Experiment], tmp_path: Path, capsys) -> None:  # noqa: ANN001
+def test_a_run_from_the_command_line_stops_in_time(tiny: list[Experiment], tmp_path: Path, capsys) -> None:
     assert main(["train", "ista-net-pp-a", "--minutes", "0", "--out", str(tmp_path)]) == 0
     assert "goes on from here" in capsys.readouterr().out
     assert main(["train", "--queue", "--minutes", "5", "--out", str(tmp_path)]) == 0

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from istapp import datasets, methods
+from istapp import methods
 from istapp.__main__ import main
-from istapp.evaluation import evaluate, read_rows
-from istapp.fast import fast, networks
+from istapp.experiments.evaluation import evaluate, read_rows
+from istapp.images import datasets
+from istapp.method.fast import fast, networks
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling
 

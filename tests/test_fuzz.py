@@ -21,8 +21,9 @@ import torch
 from conftest import ROOT
 from pictures import noise, save
 
-from istapp import methods, weights
+from istapp import methods
 from istapp.__main__ import main
+from istapp.method import weights
 from istapp.methods.ista_net_pp import ISTANetPP
 
 CALLS = int(os.environ.get("ISTAPP_FUZZ_CALLS", "10000"))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rivals import a_run, before_and_after, loaded
 from torch import Tensor
 
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
 from istapp.methods import Blockwise
 from istapp.methods.gdn import GDN
 from istapp.sampling import BlockSampling

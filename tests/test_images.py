@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pictures import COLOUR, GRAY, noise, refused, save
 
-from istapp.images import Image, bt601, data_hash, read_image
-from istapp.paths import PHOTOS
+from istapp.basics.paths import PHOTOS
+from istapp.images.image import Image, bt601, data_hash, read_image
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from istapp import datasets, ladder
 from istapp.__main__ import main
-from istapp.datasets import Image
-from istapp.errors import UserError
-from istapp.ladder import BASE, OURS, EveryStage, Rung, UnitStep, climb, read, rungs, waiting
+from istapp.basics.errors import UserError
+from istapp.experiments import ladder
+from istapp.experiments.ladder import BASE, OURS, EveryStage, Rung, UnitStep, climb, read, rungs, waiting
+from istapp.images import datasets
+from istapp.images.datasets import Image
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import mean_squared
 from istapp.sampling import BlockSampling

@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_results import SET11, row, store, whole
 
-from istapp import judgement, ledger, methods, paper, paths, results, statements, tabulated, weights
+from istapp import methods, paper
 from istapp.__main__ import main
-from istapp.errors import UserError
-from istapp.judgement import Entry, Measured, judged, largest, mean, minus
-from istapp.registry import entries as registered
-from istapp.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.images.registry import entries as registered
+from istapp.method import weights
+from istapp.paper import judgement, ledger, results, statements, tabulated
+from istapp.paper.judgement import Entry, Measured, judged, largest, mean, minus
+from istapp.paper.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
 
 BSD68 = [entry.file.rpartition(".")[0] for entry in registered("BSD68")]
 SPREAD = st.none() | st.floats(0, 1)

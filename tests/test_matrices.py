@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from istapp import methods
 from istapp.__main__ import main
-from istapp.errors import UserError
-from istapp.evaluation import read_rows
-from istapp.matrices import given, read_matrix
+from istapp.basics.errors import UserError
+from istapp.experiments.evaluation import read_rows
+from istapp.method.matrices import given, read_matrix
 from istapp.sampling import measurements, sampling_matrix
 
 PHI = sampling_matrix(109, seed=5)

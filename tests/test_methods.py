@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from istapp import datasets, methods, weights
-from istapp.errors import UserError
+from istapp import methods
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.images import datasets
+from istapp.method import weights
 from istapp.methods import Blockwise, Method, PerRatio, blockwise
 from istapp.methods.ista_net import ISTANet
 from istapp.methods.ista_net_plus import ISTANetPlus
@@ -160,7 +163,7 @@ def test_weights_come_back_frozen_and_equal(tmp_path: Path) -> None:
 
 
 def test_one_network_per_ratio_serves_its_ratios_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods.found.paths, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     for ratio in (0.1, 0.3):
         torch.manual_seed(int(100 * ratio))
         network = ISTANetPlus(1, 2, ratio)
@@ -176,7 +179,7 @@ def test_one_network_per_ratio_serves_its_ratios_only(tmp_path: Path, monkeypatc
 
 
 def test_what_is_shipped_is_the_largest_main_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods.found.paths, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     with pytest.raises(UserError, match="shipped yet: .*--weights .* istapp train ista-net-pp"):
         methods.get("ista-net-pp")
     for size, main in ((2, True), (3, True), (4, False)):

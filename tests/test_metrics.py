@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from istapp import datasets
+from istapp.images import datasets
 from istapp.metrics import psnr, ssim
 
 

@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT
 from pictures import noise, save
 
-from istapp import paths
 from istapp.__main__ import main
-from istapp.errors import told
+from istapp.basics import paths
+from istapp.basics.errors import told
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ NEVER = ["/proc/x.png", "/dev/null", "file/x.png", "x" * 300 + ".png", "/dev/nul
 def test_targets_are_checked_before_work(
     name: str, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for work in ("reconstruction.reconstruct", "evaluation.evaluate", "experiments.run", "reproduce.reproduce",
-                 "datasets.pack", "ladder.climb"):  # fmt: skip
+    for work in ("experiments.reconstruction.reconstruct", "experiments.evaluation.evaluate", "experiments.queue.run",
+                 "experiments.ladder.climb", "paper.reproduce.reproduce", "images.datasets.pack"):  # fmt: skip
         monkeypatch.setattr(f"istapp.{work}", lambda *_, **__: pytest.fail("worked first"))
     more = ["photos"] if name == "pack" else []
     before = sorted(folder.rglob("*"))
@@ -65,7 +65,7 @@ def test_targets_are_checked_before_work(
 def test_a_format_that_cannot_be_written_is_told_before_work(
     target: str, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("istapp.reconstruction.reconstruct", lambda *_: pytest.fail("worked first"))
+    monkeypatch.setattr("istapp.experiments.reconstruction.reconstruct", lambda *_: pytest.fail("worked first"))
     assert "known image format" in one_line(capsys, *COMMANDS["reconstruct"], target)
 
 

@@ -9,9 +9,9 @@ import PIL.Image
 import pytest
 from pictures import noise, save
 
-from istapp import evaluation
 from istapp.__main__ import main
-from istapp.evaluation import read_rows
+from istapp.experiments import evaluation
+from istapp.experiments.evaluation import read_rows
 
 GOOD = ("a", "b", "c d")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from istapp import methods
-from istapp.errors import UserError
-from istapp.evaluation import evaluate
+from istapp.basics.errors import UserError
+from istapp.experiments.evaluation import evaluate
 
 
 def mean(method: methods.Method, ratio: float, images: list[str] | None = None) -> float:
-    from istapp import datasets
+    from istapp.images import datasets
 
     rows = evaluate(method, datasets.load("Set11", images=images), [ratio])
     return sum(row["psnr"] for row in rows) / len(rows)

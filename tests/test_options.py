@@ -9,7 +9,7 @@ import pytest
 
 from istapp import methods
 from istapp.__main__ import main
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
 from istapp.methods import Option
 
 

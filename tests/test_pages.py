@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from istapp.registry import Entry
+from istapp.images.registry import Entry
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -59,7 +59,8 @@ def test_fields_of_named_tuples_are_not_called_aliases_on_the_api_page() -> None
     derivations = pytest.importorskip("extensions.derivations")
     lines = [Entry.file.__doc__ or ""]
     assert lines == ["Alias for field number 0"]
-    derivations._link(SimpleNamespace(srcdir=ROOT), "attribute", "istapp.registry.Entry.file", Entry.file, {}, lines)
+    name = "istapp.images.registry.Entry.file"
+    derivations._link(SimpleNamespace(srcdir=ROOT), "attribute", name, Entry.file, {}, lines)
     assert not any(lines)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from istapp import paper
-from istapp.paper import REMEASURED, TABLE1, TABLE2, TABLE3, TABLE4, THREE, published, remeasured
+from istapp.paper.printed import REMEASURED, TABLE1, TABLE2, TABLE3, TABLE4, THREE, published, remeasured
 
 
 def averages() -> list:

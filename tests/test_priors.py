@@ -10,7 +10,7 @@ from scipy.fft import dctn
 from scipy.optimize import minimize_scalar
 from skimage.restoration import denoise_tv_chambolle
 
-from istapp.priors import TV, BlockDCT, CycleSpinning, Prior, Wavelet, daubechies, soft
+from istapp.solvers.priors import TV, BlockDCT, CycleSpinning, Prior, Wavelet, daubechies, soft
 
 
 def picture(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from istapp import provenance
+from istapp.basics import provenance
 
 
 @pytest.fixture

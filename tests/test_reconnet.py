@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rivals import before_and_after, loaded
 
 from istapp import methods
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
 from istapp.methods.linear import second_moment
 from istapp.methods.reconnet import ReconNet
 from istapp.sampling import BlockSampling

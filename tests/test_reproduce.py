@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from istapp import artefacts, datasets, experiments, methods, paper, paths, registry, reproduce, results
+from istapp import methods, paper
 from istapp.__main__ import main
-from istapp.artefacts import ARTEFACTS, Evaluation, merged, of_run, of_training_free, plan, runs_of
-from istapp.errors import UserError
-from istapp.evaluation import evaluate, read_rows
-from istapp.experiments import ALL, FIVE, LAPTOP, Places
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.experiments import queue
+from istapp.experiments.campaigns import ALL, FIVE, LAPTOP
+from istapp.experiments.evaluation import evaluate, read_rows
+from istapp.experiments.queue import Places
+from istapp.images import datasets, registry
 from istapp.methods import Network
-from istapp.reproduce import Clock, duration, minutes_of, missing, report, seconds, work_of, work_off
+from istapp.paper import artefacts, reproduce, results
+from istapp.paper.artefacts import ARTEFACTS, Evaluation, merged, of_run, of_training_free, plan, runs_of
+from istapp.paper.reproduce import Clock, duration, minutes_of, missing, report, seconds, work_of, work_off
 
 TINY = Evaluation("linear", "", "photos", (0.1, 0.5), images=("chelsea", "coffee"))
 
@@ -24,14 +29,14 @@ TINY = Evaluation("linear", "", "photos", (0.1, 0.5), images=("chelsea", "coffee
 def all_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plan as on a machine that has every set."""
     there = [s._replace(state="at hand") for s in datasets.status()]
-    monkeypatch.setattr("istapp.datasets.status", lambda: there)
+    monkeypatch.setattr("istapp.images.datasets.status", lambda: there)
 
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Empty folders for everything."""
-    monkeypatch.setattr("istapp.paths.RESULTS", tmp_path / "results")
-    monkeypatch.setattr("istapp.paths.WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr("istapp.basics.paths.RESULTS", tmp_path / "results")
+    monkeypatch.setattr("istapp.basics.paths.WEIGHTS", tmp_path / "weights")
     return Places(tmp_path / "runs", tmp_path / "weights", tmp_path / "results")
 
 
@@ -144,7 +149,7 @@ def test_training_free_methods_are_not_networks() -> None:
 
 def test_sets_that_are_missing_are_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     status = [s._replace(state="missing" if s.name in ("Set11", "Train400") else "at hand") for s in datasets.status()]
-    monkeypatch.setattr("istapp.datasets.status", lambda: status)
+    monkeypatch.setattr("istapp.images.datasets.status", lambda: status)
     found = plan(list(ARTEFACTS), "paper")
     assert "Set11" not in {e.dataset for e in found.evaluations} and found.evaluations
     assert {e.training_set for e in found.training} == {"T91"}
@@ -168,7 +173,7 @@ def test_one_photograph_end_to_end_resumed_and_not_computed_again(
         calls.extend(image.name for image in images)
         return evaluate(method, images, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("istapp.reproduce.evaluate", counted)
+    monkeypatch.setattr("istapp.paper.reproduce.evaluate", counted)
     everything = artefacts.Plan(evaluations=[TINY])
     half = artefacts.Plan(evaluations=[replace(TINY, ratios=(0.5,))])
     assert work_off(work_of(half, places), places, say=calls.append) and calls == ["chelsea", "coffee"]
@@ -217,9 +222,10 @@ def test_who_refuses_is_named_and_the_rest_is_done(places: Places) -> None:
 def test_plan_and_estimate_are_told_before_anything_starts(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, places: Places
 ) -> None:
-    monkeypatch.setattr("istapp.reproduce.plan", lambda *_: artefacts.Plan(evaluations=[TINY], left_out=["x: why"]))
+    plan = artefacts.Plan(evaluations=[TINY], left_out=["x: why"])
+    monkeypatch.setattr("istapp.paper.reproduce.plan", lambda *_: plan)
     started: list[str] = []
-    monkeypatch.setattr("istapp.reproduce.evaluate", lambda *_: started.append(capsys.readouterr().out))
+    monkeypatch.setattr("istapp.paper.reproduce.evaluate", lambda *_: started.append(capsys.readouterr().out))
     assert main(["reproduce", "table1", "--minutes", "0"]) == 0
     assert not started and "4 are missing" in capsys.readouterr().out
     assert main(["reproduce", "table1"]) == 0
@@ -229,7 +235,7 @@ def test_plan_and_estimate_are_told_before_anything_starts(
 
 def test_training_comes_before_rows_and_stops_with_the_time(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     run, trained = LAPTOP[0], []
-    monkeypatch.setattr(experiments, "run", lambda e, *_: bool(trained.append(e.id)) or len(trained) > 1)
+    monkeypatch.setattr(queue, "run", lambda e, *_: bool(trained.append(e.id)) or len(trained) > 1)
     work = work_of(artefacts.Plan([run], [TINY]), places)
     assert work.training == [run] and work.minutes > run.minutes
     assert not work_off(work, places) and len(missing(TINY, places)) == 4

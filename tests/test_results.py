@@ -10,12 +10,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from istapp import results
-from istapp.errors import UserError
-from istapp.evaluation import COLUMNS
-from istapp.experiments import ALL, LAPTOP
-from istapp.registry import entries
-from istapp.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from istapp.basics.errors import UserError
+from istapp.experiments.campaigns import ALL, LAPTOP
+from istapp.experiments.evaluation import COLUMNS
+from istapp.images.registry import entries
+from istapp.paper import results
+from istapp.paper.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
 
 SET11 = [entry.file.rpartition(".")[0] for entry in entries("Set11")]
 DB = st.floats(10, 50)

@@ -16,16 +16,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from istapp import identity, methods, paths, weights
+from istapp import methods
 from istapp.__main__ import main
-from istapp.datasets import Image
-from istapp.errors import UserError
-from istapp.evaluation import evaluate, label_of, reconstruct
-from istapp.identity import code_key, weights_key
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.experiments import identity
+from istapp.experiments.evaluation import evaluate, label_of, reconstruct
+from istapp.experiments.identity import code_key, weights_key
+from istapp.experiments.rows import COLUMNS, FORMER_COLUMNS, put, read_rows
+from istapp.images.datasets import Image
+from istapp.method import weights
 from istapp.methods import Method
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import psnr, ssim
-from istapp.rows import COLUMNS, FORMER_COLUMNS, put, read_rows
 from istapp.sampling import BlockSampling
 
 LINE = "linear,val,img,30,0,21.5,0.7122,0.127,,,abc"
@@ -177,8 +180,9 @@ def test_the_code_key_hangs_on_code_and_not_on_its_looks(tmp_path: Path, monkeyp
 
 def test_the_code_key_reaches_what_a_method_imports() -> None:
     reached = identity._closure(["istapp.methods.ista_net_plus"], set())
-    assert {"istapp.methods.ista_net", "istapp.methods.linear", "istapp.priors", "istapp.sampling"} <= reached
-    assert not reached & {"istapp.errors", "istapp.paths", "istapp.methods.tv", "istapp.evaluation"}
+    assert {"istapp.methods.ista_net", "istapp.methods.linear", "istapp.solvers.priors", "istapp.sampling"} <= reached
+    idle = {"istapp.basics.errors", "istapp.basics.paths", "istapp.methods.tv", "istapp.experiments.evaluation"}
+    assert not reached & idle
     assert len({code_key(methods.get(name)) for name in ("tv", "ista", "fista", "linear")}) == 4
 
 

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from istapp import priors
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
 from istapp.methods.linear import linear_initialisation
 from istapp.sampling import (
     BlockSampling,
@@ -23,6 +22,7 @@ from istapp.sampling import (
     sampling_matrix,
     valid_adjoint,
 )
+from istapp.solvers import priors
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 ratios = st.sampled_from([0.01, 0.04, 0.1, 0.13, 0.25, 0.3, 0.5, 0.77, 1.0])

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from istapp import datasets, experiments, methods, paths, tuning, weights
-from istapp.errors import UserError
-from istapp.evaluation import evaluate, read_rows
+from istapp import methods
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.basics.provenance import commit, tensors_hash
+from istapp.experiments import queue, tuning
+from istapp.experiments.evaluation import evaluate, read_rows
+from istapp.images import datasets
+from istapp.method import weights
 from istapp.methods import fista, ista, tv
-from istapp.provenance import commit, tensors_hash
 
 SHIPPED = sorted(paths.WEIGHTS.glob("*.safetensors"))
 TRAINED = [path for path in SHIPPED if "run" in weights.header(path)]
@@ -56,7 +60,7 @@ def test_everything_shipped_fits_the_budget() -> None:
 @pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
 def test_weights_match_their_header_and_their_experiment(path: Path) -> None:
     header, tensors = weights.load(path)
-    experiment = experiments.find(header["run"])
+    experiment = queue.find(header["run"])
     assert path.stem == experiment.id and header["config"] == experiment.config
     assert header["weights_hash"] == tensors_hash(tensors)
     network = experiment.network()

@@ -6,9 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from istapp import datasets, evaluation, methods, weights
-from istapp.errors import UserError
-from istapp.methods import found
+from istapp import methods
+from istapp.basics.errors import UserError
+from istapp.experiments import evaluation
+from istapp.images import datasets
+from istapp.method import loading, weights
 from istapp.methods.dpa_net import DPANet, SmallBlocks
 from istapp.methods.mac_net import MACNet
 from istapp.metrics import psnr
@@ -123,9 +125,9 @@ def test_a_short_training_lowers_the_loss_and_its_weights_come_back(
     y = sampling.A(crops[0])
     with torch.no_grad():
         expected = method(y, sampling)
-    loaded = found.build_per_ratio(network, path)
+    loaded = loading.build_per_ratio(network, path)
     assert torch.equal(loaded(y, sampling), expected) and not loaded(y, sampling).requires_grad
-    monkeypatch.setattr(found.paths, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(loading.paths, "WEIGHTS", tmp_path)
     shipped = methods.get(method.name)
     assert shipped.ratios == (0.3,) and torch.equal(shipped(y, shipped.sampling(0.3)), expected)
 

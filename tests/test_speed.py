@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from istapp import speed
 from istapp.__main__ import main
+from istapp.experiments import speed
+from istapp.experiments.speed import COMPILED, EXACT, FAST, LAID_OUT, PLAIN, forward, middle, step, take_turns
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.speed import COMPILED, EXACT, FAST, LAID_OUT, PLAIN, forward, middle, step, take_turns
 
 
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "take_turns", lambda works, device: take_turns(works, device, enough=0.0))
-    monkeypatch.setattr("istapp.fast.compile_stages", lambda network: None)  # which takes a quarter of a minute
+    monkeypatch.setattr("istapp.method.fast.compile_stages", lambda network: None)  # which takes a quarter of a minute
     monkeypatch.setattr(speed, "_product", lambda *_: (1e6, lambda: time.sleep(1e-3)))
 
 

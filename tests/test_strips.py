@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from istapp import metrics, strips
+from istapp import metrics
+from istapp.method import strips
 from istapp.methods import Blockwise
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling, MixedSampling

@@ -3,8 +3,8 @@
 import re
 from html.parser import HTMLParser
 
-from istapp import results
-from istapp.tables import BEST, Table, source
+from istapp.figures.tables import BEST, Table, source
+from istapp.paper import results
 
 ROWS = {"a <b>": (1.234, 5.0), "c": (1.2361, None), "d": ("not yet run", 7.0), "e": ("not yet run: istapp x",)}
 

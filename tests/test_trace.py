@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from test_results import store, whole
 
-from istapp import ledger, paths, results, trace
 from istapp.__main__ import main
+from istapp.basics import paths
+from istapp.paper import ledger, results, trace
 
 RUN = "ista-net-pp-laptop"
 

@@ -19,9 +19,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from istapp import datasets
-from istapp.datasets import Image
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
+from istapp.images import datasets
+from istapp.images.datasets import Image
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
@@ -311,7 +311,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
     class Bursting(ISTANetPP):
         steps = 0
 
-        def loss(self, x, sampling, error=mean_squared):  # noqa: ANN001, ANN202
+        def loss(self, x, sampling, error=mean_squared):
             Bursting.steps += 1
             return super().loss(x, sampling, error) * (math.inf if Bursting.steps == 5 else 1)
 

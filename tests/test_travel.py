@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from istapp import clock, experiments, paths, travel, weights
 from istapp.__main__ import main
-from istapp.clock import Plan
-from istapp.errors import UserError
-from istapp.evaluation import read_rows
-from istapp.experiments import Experiment, Places
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.experiments import campaigns, clock, queue, travel
+from istapp.experiments.campaigns import Experiment
+from istapp.experiments.clock import Plan
+from istapp.experiments.evaluation import read_rows
+from istapp.experiments.queue import Places
+from istapp.method import weights
 from istapp.training import ours, state
 
 STEP = 4 * 33**2
@@ -24,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
         "ista-net-pp-a", "a test", {"stages": 1, "channels": 2}, ours(8 * STEP, batch=4, blocks=1),
         training_set="photos", ratios=(0.1,), tests=("photos",), group="one",
     )  # fmt: skip
-    monkeypatch.setattr(experiments, "ALL", {run.id: run})
+    monkeypatch.setattr(campaigns, "ALL", {run.id: run})
     monkeypatch.setattr(clock, "ORDER", ("one",))
     for name in ("RUNS", "WEIGHTS", "RESULTS"):
         monkeypatch.setattr(paths, name, tmp_path / "home" / name.lower())
@@ -34,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 def journey(home: Places, tmp_path: Path) -> Path:
     """Train in a folder, and return where the pieces lie."""
     folder = tmp_path / "there"
-    experiments.run(experiments.ALL["ista-net-pp-a"], places=Places.in_folder(folder), quiet=True)
+    queue.run(campaigns.ALL["ista-net-pp-a"], places=Places.in_folder(folder), quiet=True)
     Plan(pixels={"one": 8.0 * STEP}, final=["one"], trying={"m": "x"}, path=folder / "plan.json").write()
     (folder / "calibration.csv").write_text("run,mode\nista-net-pp-a,eager\n")
     (folder / "sets.safetensors").write_bytes(b"large")
@@ -66,15 +69,15 @@ def test_there_and_back(home: Places, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_goes_in_is_listed_and_limited(
     home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    run = experiments.ALL["ista-net-pp-a"]
-    assert not experiments.run(run, 0, quiet=True)  # begun here
+    run = campaigns.ALL["ista-net-pp-a"]
+    assert not queue.run(run, 0, quiet=True)  # begun here
     folder = tmp_path / "in"
     assert main(["campaign", "pack", str(folder), "--sets", "photos"]) == 0
     printed = capsys.readouterr().out
     assert "sets.safetensors" in printed and "for group one (photos)" in printed and "with the checkout" in printed
     assert state.exists(folder / run.id)
     monkeypatch.setenv("ISTAPP_DATA", str(folder / "sets.safetensors"))
-    assert experiments.run(run, places=Places.in_folder(folder), quiet=True)  # and gone on with there
+    assert queue.run(run, places=Places.in_folder(folder), quiet=True)  # and gone on with there
     monkeypatch.setattr(travel, "INWARD", 2**20)
     assert main(["campaign", "pack", str(folder), "--sets", "photos"]) == 2
     assert "more than may travel" in capsys.readouterr().err
@@ -113,8 +116,8 @@ def test_nothing_is_merged_of_pieces_that_are_not_whole_or_not_ours(home: Places
 
 def test_weights_that_saw_more_stay(home: Places, tmp_path: Path) -> None:
     pieces = journey(home, tmp_path)
-    longer = dataclasses.replace(experiments.ALL["ista-net-pp-a"], tests=())
-    assert experiments.run(longer, quiet=True, pixels=20 * STEP)
+    longer = dataclasses.replace(campaigns.ALL["ista-net-pp-a"], tests=())
+    assert queue.run(longer, quiet=True, pixels=20 * STEP)
     said: list[str] = []
     travel.merge(pieces, said.append)
     assert weights.header(home.weights_of("ista-net-pp-a"))["pixels"] == 20 * STEP

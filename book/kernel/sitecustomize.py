@@ -4,7 +4,7 @@ Python imports `sitecustomize` at its start. An audit hook then appends to the f
 opened for reading and each folder listed below one of the folders ISTAPP_READS_UNDER, and "import NAME" for each
 top-level module imported; programs that the chapter starts do the same. A module's file is not read that is opened for
 import, for a hash of its code, or for a stack that a library remembers (torch does at each seed): no page shows it.
-What native code opens is unseen; istapp.weights announces the files that safetensors opens.
+What native code opens is unseen; istapp.method.weights announces the files that safetensors opens.
 """
 
 import os
@@ -13,7 +13,7 @@ import types
 
 ROOTS = tuple(os.path.join(root, "") for root in os.environ["ISTAPP_READS_UNDER"].split(os.pathsep))
 RECORD = os.open(os.environ["ISTAPP_READS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-SILENT = {"format_stack", "code_key"}  # functions of traceback and istapp.identity that open modules and show none
+SILENT = {"format_stack", "code_key"}  # of traceback and experiments.identity: they open modules and show none
 noted = set()
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
-from istapp.errors import UserError, nearest
-from istapp.methods import found
-from istapp.methods.base import Blockwise, Method, Network, Option, PerRatio, Tied, blockwise
+from istapp.basics.errors import UserError, nearest
+from istapp.method import loading
+from istapp.method.base import Blockwise, Method, Network, Option, PerRatio, Tied, blockwise
 
 __all__ = [
     "Blockwise", "Description", "Method", "Network", "Option", "PerRatio", "Tied",
@@ -28,13 +28,10 @@ __all__ = [
 
 __path__ += [folder for folder in os.environ.get("ISTAPP_METHODS", "").split(os.pathsep) if folder]
 
-_NOT_METHODS = {"base", "found"}
-
 
 def names() -> list[str]:
     """Return the names of all methods, sorted; a file of one's own whose name starts with _ is none."""
-    found_ = {m.name for m in iter_modules(__path__) if m.name not in _NOT_METHODS and not m.name.startswith("_")}
-    return sorted(name.replace("_", "-") for name in found_)
+    return sorted({m.name.replace("_", "-") for m in iter_modules(__path__) if not m.name.startswith("_")})
 
 
 def faults() -> list[str]:
@@ -64,7 +61,7 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
         UserError: an unknown name or option, no weights, or weights of another network.
     """
     module = _module(name)
-    chosen = found.checked(module, name, options)
+    chosen = loading.checked(module, name, options)
     with _blamed(name):
         return module.build(weights=weights, **chosen)
 
@@ -127,7 +124,7 @@ def describe(name: str) -> Description:
     """
     module = _module(name)
     summary = " ".join((module.__doc__ or "").partition("\n\n")[0].replace(":math:", "").replace("`", "").split())
-    options = tuple(found.options_of(module).values())
+    options = tuple(loading.options_of(module).values())
     with _blamed(name):
         try:
             method, weights = module.build(), None

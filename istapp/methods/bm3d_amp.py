@@ -1,4 +1,4 @@
-r"""BM3D-AMP (Metzler, Maleki and Baraniuk 2016): message passing (`istapp.amp`) with BM3D as its denoiser.
+r"""BM3D-AMP (Metzler, Maleki and Baraniuk 2016): message passing (`istapp.solvers.amp`) with BM3D as its denoiser.
 
 No parameters, nothing learned, any ratio. BM3D itself (Dabov et al. 2007) is its authors' package `bm3d`, which is
 free for **non-commercial use only** and therefore an optional extra: ``pip install "istapp[bm3d]"``. Where it is absent
@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from istapp.amp import Passed, amp
-from istapp.denoisers import BM3D, SlidingDCT
-from istapp.errors import UserError
-from istapp.methods import found
-from istapp.methods.base import Method, Option
+from istapp.basics.errors import UserError
+from istapp.method import loading
+from istapp.method.base import Method, Option
 from istapp.sampling import BlockSampling
+from istapp.solvers.amp import Passed, amp
+from istapp.solvers.denoisers import BM3D, SlidingDCT
 
 ITERATIONS, DAMPING, CHOOSE = 20, 0.2, "residual"
 DENOISERS = {"bm3d": BM3D, "dct": SlidingDCT}
@@ -74,5 +74,5 @@ def build(weights: str | Path | None = None, **options: Any) -> BM3DAMP:
     Raises:
         UserError: weights, another option, a denoiser that is not installed.
     """
-    found.no_weights("bm3d-amp", weights)
+    loading.no_weights("bm3d-amp", weights)
     return BM3DAMP(**options)

@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.errors import UserError
-from istapp.methods import found
-from istapp.methods.base import Method, Tied
+from istapp.basics.errors import UserError
+from istapp.method import loading
+from istapp.method.base import Method, Tied
 from istapp.metrics import ErrorMeasure, mean_absolute
 from istapp.sampling import BlockSampling, gaussian_sampling
 
@@ -83,10 +83,12 @@ def initialise(network: nn.Module, draw: Callable[[Tensor], object]) -> None:
     r"""Draw the kernels of convolutions with `draw`, biases zero, the scales of batch normalisation N(1, 0.02²)."""
     for layer in network.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            nn.init.zeros_(layer.bias)
-            draw(layer.weight) if layer.weight.ndim == 4 else nn.init.trunc_normal_(
-                layer.weight, std=0.1, a=-0.2, b=0.2
-            )
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if layer.weight.ndim == 4:
+                draw(layer.weight)
+            else:
+                nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1, 0.02)
 
@@ -209,7 +211,8 @@ def total_variation(x: Tensor) -> Tensor:
 
     The mean over the batch of (B, 1, H, W), a scalar.
     """
-    return sum((x - x.roll(1, axis)).abs().sum((1, 2, 3)).mean() for axis in (2, 3))
+    down, across = ((x - x.roll(1, axis)).abs().sum((1, 2, 3)).mean() for axis in (2, 3))
+    return down + across
 
 
 class DPANet(SmallBlocks):
@@ -267,4 +270,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build_per_ratio(DPANet, weights)
+    return loading.build_per_ratio(DPANet, weights)

@@ -23,15 +23,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.methods import found
-from istapp.methods.base import Method, Network
+from istapp.method import loading
+from istapp.method.base import Method, Network
 from istapp.sampling import BlockSampling
 
 LEVELS = 4
 
 
-def _conv(before: int, after: int, **options: int) -> nn.Conv2d:
-    return nn.Conv2d(before, after, 3, padding=1, **options)
+def _conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(before, after, 3, stride, padding=1)
 
 
 class Encoder(nn.Module):
@@ -87,7 +87,7 @@ class UNet(nn.Module):
         for level, encoder in enumerate(self.encoders):
             skipped.append(encoder(x))
             # As in the released file: levels 3 and 4 shrink by the convolutions of levels 1 and 2.
-            x = F.relu(self.encoders[level % 2].shrink(skipped[-1]))
+            x = F.relu(self.encoders[level % 2].get_submodule("shrink")(skipped[-1]))
         x = F.relu(self.bottom(x))
         for decoder in self.decoders:
             x = decoder(x, skipped.pop())
@@ -140,4 +140,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build_per_ratio(DPDNN, weights)
+    return loading.build_per_ratio(DPDNN, weights)

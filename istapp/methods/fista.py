@@ -9,14 +9,15 @@ does not arrive in its 400 iterations. Chapter 02 derives it.
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from istapp.methods import found
-from istapp.methods.base import Method, Option
-from istapp.priors import CycleSpinning, Wavelet
+from istapp.method import loading
+from istapp.method.base import Method, Option
 from istapp.sampling import BlockSampling
-from istapp.solvers import fista
+from istapp.solvers.priors import CycleSpinning, Wavelet
+from istapp.solvers.proximal import fista
 
 #: The weight of the prior: the best mean over ratios on training images.
 LAMBDA = 0.002
@@ -45,7 +46,7 @@ class FISTA(Method):
 METHOD = FISTA
 
 
-def build(weights: str | Path | None = None, **options: float) -> FISTA:
+def build(weights: str | Path | None = None, **options: Any) -> FISTA:
     """Return FISTA; `METHOD.options` has its options."""
-    found.no_weights("fista", weights)
+    loading.no_weights("fista", weights)
     return FISTA(**options)

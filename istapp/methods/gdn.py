@@ -29,8 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.methods import found
-from istapp.methods.base import Method, Network
+from istapp.method import loading
+from istapp.method.base import Method, Network
 from istapp.sampling import BlockSampling
 
 
@@ -44,6 +44,9 @@ class SharedNorm(nn.Module):
     An early iteration sees images of another kind than a late one; averaged over all of them, the running moments would
     fit none, and the network would compute something else in evaluation than in training.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int, iterations: int) -> None:
         super().__init__()
@@ -131,7 +134,8 @@ class GDN(Network):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.constant_(module.bias, 0.001)
+                if module.bias is not None:
+                    nn.init.constant_(module.bias, 0.001)
 
     def trace(self, y: Tensor, sampling: BlockSampling) -> list[Tensor]:
         """Return the images x_0 ... x_B, each (B, 1, H, W)."""
@@ -155,4 +159,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build_per_ratio(GDN, weights)
+    return loading.build_per_ratio(GDN, weights)

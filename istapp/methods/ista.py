@@ -11,14 +11,15 @@ chosen on training images (`data/results/tuning.csv`), never on a test set. Chap
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from istapp.methods import found
-from istapp.methods.base import Method, Option
-from istapp.priors import CycleSpinning, Wavelet
+from istapp.method import loading
+from istapp.method.base import Method, Option
 from istapp.sampling import BlockSampling
-from istapp.solvers import ista
+from istapp.solvers.priors import CycleSpinning, Wavelet
+from istapp.solvers.proximal import ista
 
 #: The weight of the prior: the best mean over ratios on training images.
 LAMBDA = 0.016
@@ -47,7 +48,7 @@ class ISTA(Method):
 METHOD = ISTA
 
 
-def build(weights: str | Path | None = None, **options: float) -> ISTA:
+def build(weights: str | Path | None = None, **options: Any) -> ISTA:
     """Return ISTA; `METHOD.options` has its options."""
-    found.no_weights("ista", weights)
+    loading.no_weights("ista", weights)
     return ISTA(**options)

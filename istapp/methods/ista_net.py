@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.methods import found
-from istapp.methods.base import Method, Network
+from istapp.method import loading
+from istapp.method.base import Method, Network
 from istapp.methods.linear import apply_blocks, linear_initialisation
 from istapp.metrics import ErrorMeasure, mean_squared
-from istapp.priors import soft
 from istapp.sampling import BlockSampling
+from istapp.solvers.priors import soft
 
 
 class Transform(nn.Module):
@@ -68,7 +68,7 @@ class ISTANet(Network):
 
     name = "ista-net"
     block_alone = True
-    stage: type[nn.Module] = Stage
+    stage: type[Stage] = Stage
 
     def __init__(self, stages: int = 9, channels: int = 32, ratio: float | None = None) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class ISTANet(Network):
     def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_squared) -> Tensor:
         """Return the error of the last image plus 0.01 times the symmetry error summed over the stages, a scalar."""
         images, compared = self.trace(sampling.A(x), sampling)
-        symmetry = sum(stage.symmetry(d) for stage, d in zip(self.stages, compared))
+        symmetry = sum(stage.symmetry(d) for stage, d in zip(self.stages, compared) if isinstance(stage, Stage))
         return error(images[-1], x) + 0.01 * symmetry
 
 
@@ -112,4 +112,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build_per_ratio(ISTANet, weights)
+    return loading.build_per_ratio(ISTANet, weights)

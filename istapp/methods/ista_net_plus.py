@@ -17,13 +17,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from istapp import weights as files
-from istapp.errors import UserError
-from istapp.methods import found, ista_net
-from istapp.methods.base import Blockwise, Method
+from istapp.basics.errors import UserError
+from istapp.method import loading
+from istapp.method import weights as files
+from istapp.method.base import Blockwise, Method
+from istapp.methods import ista_net
 from istapp.methods.ista_net import ISTANet, Transform
-from istapp.priors import soft
 from istapp.sampling import BLOCK, BlockSampling, measurements
+from istapp.solvers.priors import soft
 
 
 class Stage(ista_net.Stage):
@@ -83,7 +84,7 @@ def build(weights: str | Path | None = None) -> Method:
     """
     if weights is not None and files.is_checkpoint(weights):
         return _official(Path(weights))
-    return found.build_per_ratio(ISTANetPlus, weights)
+    return loading.build_per_ratio(ISTANetPlus, weights)
 
 
 #: The official file's names for the parts of a stage, beside ours.
@@ -114,7 +115,7 @@ def _official(path: Path) -> Blockwise:
         _, stage, part = (name.split(".", 2) + ["", ""])[:3]
         renamed[f"stages.{stage}.{_NAMES.get(part, part)}"] = tensor
     config = {"stages": len({name.split(".")[1] for name in renamed}), "channels": len(first), "ratio": ratio}
-    found.believed(ISTANetPlus, config, {name: tuple(tensor.shape) for name, tensor in renamed.items()}, path)
+    loading.believed(ISTANetPlus, config, {name: tuple(tensor.shape) for name, tensor in renamed.items()}, path)
     phi = _matrix(path, f"phi_0_{number}_1089.mat", "phi")
     q = _matrix(path, f"Initialization_Matrix_{number}.mat", "Qinit")
     if (tuple(phi.shape), tuple(q.shape)) != ((m, BLOCK**2), (BLOCK**2, m)):

@@ -18,12 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp import strips
-from istapp import weights as files
-from istapp.errors import UserError
-from istapp.methods import found
-from istapp.methods.base import Method, Network
-from istapp.progress import Progress
+from istapp.basics.errors import UserError
+from istapp.basics.progress import Progress
+from istapp.method import loading, strips
+from istapp.method import weights as files
+from istapp.method.base import Method, Network
 from istapp.sampling import BlockSampling
 
 
@@ -171,7 +170,7 @@ def build(weights: str | Path | None = None) -> Method:
     """
     if weights is not None and files.is_checkpoint(weights):
         return _official(Path(weights))
-    return found.build(ISTANetPP, weights)
+    return loading.build(ISTANetPP, weights)
 
 
 #: The official file's names for the parts of a stage and of the condition module, beside ours.
@@ -193,5 +192,5 @@ def _official(path: Path) -> ISTANetPP:
     if head is None or not head.ndim:
         raise UserError(f"{path} does not hold weights of ISTA-Net++")
     shapes = {name: tuple(tensor.shape) for name, tensor in renamed.items()}
-    network = found.believed(ISTANetPP, {"stages": len(stages), "channels": len(head)}, shapes, path)
+    network = loading.believed(ISTANetPP, {"stages": len(stages), "channels": len(head)}, shapes, path)
     return network.fill(renamed, path.name)

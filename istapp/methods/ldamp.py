@@ -1,4 +1,4 @@
-r"""LDAMP (Metzler, Mousavi and Baraniuk 2017): message passing (`istapp.amp`) with learned denoisers.
+r"""LDAMP (Metzler, Mousavi and Baraniuk 2017): message passing (`istapp.solvers.amp`) with learned denoisers.
 
 The variant that the published code runs with any matrix: a set of DnCNN (Zhang et al. 2017), one for each range of
 noise, and each image takes at each iteration the one whose range its :math:`\sigma_k` falls into. They learn to remove
@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from istapp.amp import Passed, amp
-from istapp.methods import found
-from istapp.methods.base import Method, Network
+from istapp.method import loading
+from istapp.method.base import Method, Network
 from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling
+from istapp.solvers.amp import Passed, amp
 
 #: The ranges of the published denoisers, whose last one, 500 to 1000, no image ever calls for.
 EDGES = (0, 10, 20, 40, 60, 80, 100, 150, 300, 500)
@@ -103,8 +103,8 @@ class LDAMP(Network):
         noisy = x + self.noise(x) * torch.randn_like(x)
         count = len(self.denoisers)
         errors = [
-            error(denoiser(noisy[i::count]) / denoiser.largest, x[i::count] / denoiser.largest)
-            for i, denoiser in enumerate(self.denoisers[: len(x)])
+            error(denoiser(noisy[i::count]) / largest, x[i::count] / largest)
+            for i, (denoiser, largest) in enumerate(zip(self.denoisers[: len(x)], self.edges[1:]))
         ]
         return torch.stack(errors).mean()
 
@@ -118,4 +118,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build(LDAMP, weights)
+    return loading.build(LDAMP, weights)

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from istapp import paths
-from istapp import weights as files
-from istapp.methods import found
-from istapp.methods.base import Method
+from istapp.basics import paths
+from istapp.method import loading
+from istapp.method import weights as files
+from istapp.method.base import Method
 from istapp.sampling import BLOCK, BlockSampling
 
 SECOND_MOMENT = paths.WEIGHTS / "second-moment.safetensors"
@@ -92,5 +92,5 @@ METHOD = Linear
 
 def build(weights: str | Path | None = None) -> Linear:
     """Return the linear method; it has neither weights nor options."""
-    found.no_weights("linear", weights)
+    loading.no_weights("linear", weights)
     return Linear()

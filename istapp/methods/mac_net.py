@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.errors import UserError
-from istapp.methods import found
-from istapp.methods.base import Method
+from istapp.basics.errors import UserError
+from istapp.method import loading
+from istapp.method.base import Method
 from istapp.methods.dpa_net import Bottleneck, SmallBlocks, convolution, initialise
 from istapp.metrics import ErrorMeasure, mean_absolute
 from istapp.sampling import BlockSampling
@@ -133,4 +133,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build_per_ratio(MACNet, weights)
+    return loading.build_per_ratio(MACNet, weights)

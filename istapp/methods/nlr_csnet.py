@@ -24,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from istapp.errors import UserError
-from istapp.methods import found
-from istapp.methods.base import Option
+from istapp.basics.errors import UserError
+from istapp.method import loading
+from istapp.method.base import Option
 from istapp.methods.dip import DeepImagePrior, Penalty
 
 #: The weights of the coupling and of the non-local prior, against a data term of weight 1.
@@ -128,7 +128,7 @@ class NLRCSNet(DeepImagePrior):
 METHOD = NLRCSNet
 
 
-def build(weights: str | Path | None = None, **options: float) -> NLRCSNet:
+def build(weights: str | Path | None = None, **options: Any) -> NLRCSNet:
     """Return the method; `NLRCSNet.options` has its options."""
-    found.no_weights("nlr-csnet", weights)
+    loading.no_weights("nlr-csnet", weights)
     return NLRCSNet(**options)

@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.methods import found
-from istapp.methods.base import Method, Tied
+from istapp.method import loading
+from istapp.method.base import Method, Tied
 from istapp.methods.linear import linear_initialisation
 from istapp.sampling import BLOCK, BlockSampling, measurements
 
@@ -102,4 +102,4 @@ def build(weights: str | Path | None = None) -> Method:
     Raises:
         UserError: no weights, or another network's.
     """
-    return found.build_per_ratio(ReconNet, weights)
+    return loading.build_per_ratio(ReconNet, weights)

@@ -6,14 +6,15 @@ chosen on training images (`data/results/tuning.csv`). Chapter 02 derives it.
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from istapp.methods import found
-from istapp.methods.base import Method, Option
-from istapp.priors import TV
+from istapp.method import loading
+from istapp.method.base import Method, Option
 from istapp.sampling import BlockSampling
-from istapp.solvers import fista
+from istapp.solvers.priors import TV
+from istapp.solvers.proximal import fista
 
 #: The weight of the prior: the best mean over ratios on training images.
 LAMBDA = 0.001
@@ -41,7 +42,7 @@ class TotalVariation(Method):
 METHOD = TotalVariation
 
 
-def build(weights: str | Path | None = None, **options: float) -> TotalVariation:
+def build(weights: str | Path | None = None, **options: Any) -> TotalVariation:
     """Return the total variation method; `METHOD.options` has its options."""
-    found.no_weights("tv", weights)
+    loading.no_weights("tv", weights)
     return TotalVariation(**options)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from istapp.methods.base import Network
+from istapp.method.base import Network
 from istapp.sampling import BlockSampling
 from istapp.training.trainer import Run
 

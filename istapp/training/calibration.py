@@ -21,10 +21,10 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from istapp.errors import UserError
-from istapp.paths import read_table, write_table
-from istapp.precision import native
-from istapp.provenance import commit, device_name
+from istapp.basics.errors import UserError
+from istapp.basics.paths import read_table, write_table
+from istapp.basics.provenance import commit, device_name
+from istapp.method.precision import native
 from istapp.training.benchmark import matrix_peak, operations_per_pixel
 from istapp.training.trainer import Run, Trainer
 
@@ -49,7 +49,7 @@ SECONDS, SHARES = 60.0, {"float32 eager": 0.35, "eager": 0.15, "compiled": 0.35,
 OVERDUE = "not done within its"
 
 
-class Overdue(Exception):  # noqa: N818 (no error: the clock is right)
+class Overdue(Exception):
     """A way was not done when its time was over."""
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from istapp.datasets import Image
-from istapp.errors import UserError
+from istapp.basics.errors import UserError
+from istapp.images.datasets import Image
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ from functools import partial
 from math import cos, pi
 from typing import Any
 
-from istapp.errors import UserError, nearest
+from istapp.basics.errors import UserError, nearest
 from istapp.metrics import ErrorMeasure, log_mean_squared, mean_squared, power_mean_squared
 
 #: Error measures by name, each made with the recipe's epsilon; ``published`` leaves the choice to the network.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from istapp.datasets import Image
-from istapp.methods.base import Network
+from istapp.images.datasets import Image
+from istapp.method.base import Network
 from istapp.metrics import psnr
 
 

@@ -1,0 +1,1 @@
+"""What everything rests on and nothing of compressive sensing is in: errors, paths and tables, progress, provenance."""

@@ -1,0 +1,126 @@
+"""Reconstructing files: an image from its own measurements, or every image of a folder."""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from istapp.basics import progress
+from istapp.basics.errors import UserError, speakable, told
+from istapp.basics.paths import write_table
+from istapp.basics.provenance import commit, tensors_hash
+from istapp.experiments.evaluation import reconstruct
+from istapp.images.image import Image, image_files, luma, read_image, refuse_image_target, write_image
+from istapp.methods import Method
+from istapp.metrics import psnr
+from istapp.sampling import BlockSampling
+
+#: What a folder of reconstructions says of itself, so that a run that was broken off goes on and believes only what
+#: is still there: `setting` is what the estimate depends on beside the image, the hashes are those of pixels and file.
+RECORD = "reconstructions.csv"
+COLUMNS = ("file", "pixels", "setting", "estimate", "sha256", "psnr", "seconds")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to each image: measured with `sampling`, reconstructed with `method` on a device.
+
+    `bits`: how many a 16-bit gray file uses, see `read_image`.
+    """
+
+    method: Method
+    sampling: BlockSampling
+    device: torch.device
+    bits: int | None = None
+
+    @property
+    def setting(self) -> str:
+        """Everything that an estimate depends on beside its image, as text."""
+        method = self.method
+        parts = [repr(self.sampling), method.name, method.variant, method.weights, *_weights(method)]
+        return "; ".join(filter(None, [*parts, f"{self.bits} bits" if self.bits else "", commit()]))
+
+    def run(self, image: Image) -> tuple[Tensor, float, float]:
+        """Reconstruct one image, in colour if it has any.
+
+        Returns:
+            The estimate, (3, 1, H, W) or (1, 1, H, W), the PSNR in dB of its luma, and the method's seconds.
+        """
+        planes = image.rgb() if image.colour else image.luma()
+        estimate, seconds = reconstruct(self.method, planes.to(self.device), self.sampling)
+        del planes
+        estimate = estimate.cpu()
+        return estimate, psnr(luma(estimate), image.luma()), seconds
+
+
+def _weights(method: Method) -> list[str]:
+    """Return what identifies the numbers of a method's networks."""
+    inner = getattr(method, "method", method)
+    networks = getattr(inner, "networks", {"": inner}).values()
+    return [tensors_hash(each.state_dict())[:12] for each in networks if isinstance(each, torch.nn.Module)]
+
+
+def reconstruct_folder(
+    job: Job, folder: Path, out: Path, show: Callable[[str], None] = progress.line
+) -> tuple[int, list[str]]:
+    """Reconstruct every image of a folder into PNG files of another, and go past those that cannot be.
+
+    What an earlier run has left in `out`, and still is as it left it, is not computed again.
+
+    Returns:
+        How many images are reconstructed, and a line for each that is not.
+
+    Raises:
+        UserError: a folder that cannot be read or written, or is one and the same.
+    """
+    files = image_files(folder)
+    if out.exists() and out.samefile(folder):
+        raise UserError(f"{out} is the folder of the images itself; name another one for the reconstructions")
+    refuse_image_target(out / "probe.png", colour=True)
+    record, bad, clock = _read(out), [], progress.Progress("", len(files))
+    setting, stems = job.setting, [path.stem for path in files]
+    for number, path in enumerate(files, 1):
+        target = out / f"{path.name if stems.count(path.stem) > 1 else path.stem}.png"
+        name = speakable(path.name)
+        try:
+            image = read_image(path, job.bits)
+            known = [record.get(name, {}).get(key) for key in ("pixels", "setting", "sha256")]
+            made = None if known == [image.hash, setting, _hash(target)] else job.run(image)
+        except (OSError, UserError, MemoryError, RuntimeError) as error:
+            line = told(error)
+            if line is None:
+                raise
+            bad.append(line if str(path) in line else f"{path}: {line}")
+            continue
+        if made is not None:
+            estimate, value, seconds = made
+            write_image(target, estimate)
+            about = (name, image.hash, setting, speakable(target.name), _hash(target), f"{value:.4f}", f"{seconds:.3f}")
+            record[name] = dict(zip(COLUMNS, about))
+            _write(out, record)
+        show(f"{number} of {len(files)} images, {clock.left(number)}, {len(bad)} bad")
+    show("")
+    return len(files) - len(bad), bad
+
+
+def _hash(path: Path) -> str:
+    """Return the SHA-256 of a file; empty where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _read(out: Path) -> dict[str, dict[str, str]]:
+    """Return what a folder's record says of each file; a damaged one says nothing."""
+    try:
+        with (out / RECORD).open(newline="", encoding="utf-8") as file:
+            return {row["file"]: row for row in csv.DictReader(file) if None not in row}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+
+
+def _write(out: Path, record: dict[str, dict[str, str]]) -> None:
+    rows = ({column: row.get(column, "") for column in COLUMNS} for row in record.values())
+    write_table(out / RECORD, COLUMNS, rows)

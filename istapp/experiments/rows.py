@@ -1,0 +1,151 @@
+"""Rows of results: what each column says, one reader that trusts no file, and one writer that loses no row.
+
+A row is a reconstruction of one image. Names say what it is called; `pixels`, `weights` and `code` say what it was made
+of (`identity`), so that two folders of one name, or two states of one file, are never taken for each other.
+"""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from istapp.basics.errors import UserError
+from istapp.basics.paths import write_table
+
+#: What a row was made of: hashes of the image's pixels, of the tensors, of code and options. Empty where rows that were
+#: taken before these columns cannot tell.
+IDENTITY = ("pixels", "weights", "code")
+
+#: The columns of a result file. `ratio` is in percent; `seed` is the sampling matrix's; `run` the experiment's id.
+COLUMNS = (
+    "method", "dataset", "image", "ratio", "seed", "psnr", "ssim", "seconds", "run", "variant", "provenance", *IDENTITY
+)  # fmt: skip
+
+#: Files of these columns are read as well, and written with all of them.
+FORMER_COLUMNS = tuple(name for name in COLUMNS if name not in IDENTITY)
+
+#: What a row is called: it takes the place of the row that has the same in all of these.
+NAME = ("method", "dataset", "image", "ratio", "seed", "run", "variant")
+
+Row = dict[str, str]
+
+
+def name_of(row: Row) -> tuple[str, ...]:
+    """Return what a row is called."""
+    return tuple(row[column] for column in NAME)
+
+
+def is_header(line: str) -> bool:
+    """Tell whether a file that begins with this line holds rows of results."""
+    return tuple(line.strip().split(",")) in (COLUMNS, FORMER_COLUMNS)
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Return the rows of a result file as text, each with every one of `COLUMNS`.
+
+    Raises:
+        UserError: the file cannot be read, has other columns, ends within a row, or holds a number that is none; the
+            message names the line.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return parse(file.read(), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def parse(text: str, path: str | Path) -> list[Row]:
+    """Return the rows in the text of a result file, as `read_rows` does; `path` says in errors where it came from.
+
+    Raises:
+        UserError: as `read_rows`.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        header = tuple(next(reader, ()))
+        if header not in (COLUMNS, FORMER_COLUMNS):
+            raise UserError(f"{path} is not a file of results: its columns are not {','.join(COLUMNS)}")
+        return [_row(header, values, f"{path}, line {reader.line_num}") for values in reader if values]
+    except csv.Error as error:
+        raise UserError(f"cannot read {path}: line {reader.line_num}: {error}") from None
+
+
+def _row(header: tuple[str, ...], values: list[str], where: str) -> Row:
+    if len(values) != len(header):
+        raise UserError(
+            f"{where} has {len(values)} of {len(header)} columns: the file was cut off or edited; put back the whole "
+            "file, or delete that line and take the row again"
+        )
+    row = dict.fromkeys(COLUMNS, "") | dict(zip(header, values))
+    for column, may_be_empty in (("ratio", False), ("psnr", False), ("ssim", True), ("seconds", False)):
+        if not (_is_number(row[column], infinite=column == "psnr") or (may_be_empty and not row[column])):
+            raise UserError(
+                f"{where}: {column} is '{row[column]}', which is no number; delete that line and take the row again"
+            )
+    return row
+
+
+def _is_number(text: str, infinite: bool) -> bool:
+    """Tell whether a text is a number, `infinite`: or the infinity that two equal images have as their PSNR."""
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) or (infinite and value == math.inf)
+
+
+def put(path: str | Path, row: Row, beside: Collection[str] = ()) -> None:
+    """Store a row in a file that other processes may be writing to as well: theirs stay.
+
+    The row takes the place of a row of its name, unless that one's pixels are among `beside`: those of further images
+    that bear the same name in the same set.
+
+    Raises:
+        UserError: what lies at `path` is no file of results.
+        OSError: it cannot be written; what was there is untouched.
+    """
+    path = Path(path)
+    with _alone_in(path.parent):
+        stored = read_rows(path) if path.exists() else []
+        kept: list[Row] = []
+        for old in stored:
+            if name_of(old) != name_of(row) or (old["pixels"] != row["pixels"] and old["pixels"] in beside):
+                kept.append(old)
+            elif row not in kept:
+                kept.append(row)
+        write_rows(path, kept if row in kept else [*kept, row])
+
+
+def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write rows to a file, beside and then renamed; without a lock, see `put`.
+
+    Raises:
+        OSError: it cannot be written; what was there is untouched.
+    """
+    write_table(path, COLUMNS, rows)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes of this project from writing to files of a folder, until the block is left.
+
+    The folder itself is locked: no file is left over, and the system frees the lock of a process that died. Where there
+    are no such locks (Windows, some network drives), the row is still put into the file as it is at that moment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

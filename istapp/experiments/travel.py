@@ -1,0 +1,253 @@
+"""What travels to a machine with a GPU and back: one folder in, pieces of a few MiB out.
+
+    istapp campaign pack FOLDER        image sets, plan and states of the next group, for `istapp train --out FOLDER`
+    istapp campaign out FOLDER TO      what came of it, in pieces
+    istapp campaign merge FROM         weights, curves and rows into data/, states and plan into runs/
+
+A machine may take in little and give back less: `INWARD` and `PIECE` are the limits. Nothing that comes back is
+believed unchecked: weights must fit their header's hash, rows must be rows, states must be whole.
+"""
+
+import io
+import json
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from istapp.basics.errors import UserError
+from istapp.basics.paths import read_table, write_atomically, write_table
+from istapp.basics.provenance import checkout
+from istapp.experiments import campaigns, queue
+from istapp.experiments.clock import Plan
+from istapp.experiments.forward_times import ForwardTime
+from istapp.experiments.queue import Places
+from istapp.experiments.rows import IDENTITY, name_of, put, read_rows
+from istapp.images import datasets
+from istapp.method import weights
+from istapp.training import state
+from istapp.training.calibration import Trial
+
+#: Bytes that may go in, the checkout included, and that a piece may have on its way out.
+INWARD, PIECE = 60 * 2**20, 15 * 2**20
+
+#: The file of image sets in the folder, and the name of a piece.
+SETS, NAME = "sets.safetensors", re.compile(r"campaign-(\d+)of(\d+)\.tar")
+
+#: Tables that grow by rows of many machines, and their columns.
+TABLES = {"calibration.csv": tuple(Trial.__annotations__), "times.csv": tuple(ForwardTime.__annotations__)}
+
+Say = Callable[[str], None]
+
+
+def pack(folder: Path, sets: Sequence[str] = (), group: str | None = None, say: Say = print) -> None:
+    """Put into a folder all that a bare machine with this checkout needs to work on a group, the next one by default.
+
+    The image sets are those named, else those that the group trains and is tested on, as far as they are at hand.
+
+    Raises:
+        UserError: a training set is not at hand, or it is more than may travel.
+    """
+    home = Places()
+    plan = Plan.of(home)
+    name = group or plan.next(home)
+    if name is None or not queue.members(name):
+        raise UserError(f"there is no group '{name}' to pack for" if name else "every group is done")
+    own = queue.members(name)
+    wanted = list(sets) or _sets_of(own, say)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in [*folder.glob("*.state-*.pt"), folder / "plan.json"]:
+        path.unlink(missing_ok=True)  # of an earlier journey
+    datasets.pack(folder / SETS, wanted)
+    if plan.path and plan.path.exists():
+        shutil.copy2(plan.path, folder)
+    for run in own:
+        for path in _newest_state(home.runs / run.id):
+            shutil.copy2(path, folder)
+    size, code = _bytes(folder.iterdir()), _bytes(checkout())
+    for path in sorted(folder.iterdir()):
+        say(f"{path.stat().st_size / 2**20:7.2f} MiB  {path.name}")
+    say(f"{size / 2**20:7.2f} MiB in {folder} for group {name} ({', '.join(wanted)})")
+    say(f"{(size + code) / 2**20:7.2f} MiB with the checkout, of {INWARD / 2**20:.0f}")
+    if size + code > INWARD:
+        raise UserError(f"{(size + code) / 2**20:.1f} MiB are more than may travel; name fewer sets with --sets")
+
+
+def _sets_of(own: Sequence[campaigns.Experiment], say: Say) -> list[str]:
+    """Return the sets that a group learns from, and of the small ones that it is tested on those at hand."""
+    training = dict.fromkeys(name for run in own for name in run.training_set.split("+"))
+    tests = dict.fromkeys(name for run in own for name in run.tests if name in ("Set11", "BSD68"))
+    found = list(training)
+    for name in tests:
+        try:
+            datasets.load(name)
+            found.append(name)
+        except UserError as error:
+            say(f"without {name}: {error}")
+    return found
+
+
+def _newest_state(prefix: Path) -> list[Path]:
+    """Return the files of the state that a run goes on from: the newest, or the one before the rate fell."""
+    for each in (prefix, prefix.with_name(f"{prefix.name}.stable")):
+        if files := state.files(each):
+            return files
+    return []
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
+
+
+def out(folder: Path, to: Path, say: Say = print) -> None:
+    """Write what came of a folder's work (weights, curves, rows, states, plan) to pieces in the folder `to`.
+
+    Raises:
+        UserError: there is nothing.
+    """
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        names = [path for path in sorted(folder.glob("*")) if path.is_file() and _kind(path.name)]
+        for path in names:
+            archive.add(path, path.name)
+    if not names:
+        raise UserError(f"{folder} holds nothing that could be brought back")
+    data = content.getvalue()
+    count = -(-len(data) // PIECE)
+    to.mkdir(parents=True, exist_ok=True)
+    for path in to.glob("campaign-*.tar"):  # of an earlier state of the work
+        path.unlink()
+    for i in range(count):
+        piece = data[i * PIECE : (i + 1) * PIECE]
+        write_atomically(to / f"campaign-{i + 1}of{count}.tar", lambda beside, piece=piece: beside.write_bytes(piece))
+    say(f"{len(names)} files, {len(data) / 2**20:.2f} MiB, in {count} piece{'s' * (count > 1)} in {to}")
+
+
+def _kind(name: str) -> str:
+    """Return what a file is by its name, empty for what does not travel."""
+    if name == "plan.json":
+        return "plan"
+    if name in TABLES:
+        return "table"
+    stem = re.sub(r"(\.stable)?\.state-\d+-\d+of\d+\.pt$", "", name)
+    if stem != name:
+        return "state" if stem in campaigns.ALL else ""
+    for suffix, kind in ((".safetensors", "weights"), (".curve.csv", "curve"), (".csv", "rows")):
+        if name.endswith(suffix):
+            return kind if name.removesuffix(suffix) in campaigns.ALL else ""
+    return ""
+
+
+def merge(source: Path, say: Say = print) -> None:
+    """Bring pieces home: weights, curves and rows into data/, states and plan into runs/.
+
+    Weights that have seen more pixels than those that come stay, with their curve and rows.
+
+    Raises:
+        UserError: a piece is missing, or a file is not what its name says; then nothing is merged.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _unpack(source, folder)
+        _check(folder)
+        home, refused = Places(), set()
+        order = ("weights", "rows", "curve", "table", "state", "plan")
+        for path in sorted(folder.iterdir(), key=lambda path: order.index(_kind(path.name))):
+            kind, run = _kind(path.name), re.sub(r"(\.curve)?\.(csv|safetensors)$", "", path.name)
+            if kind == "weights" and _is_more(home.weights_of(run), path):
+                refused.add(run)
+            if run in refused:
+                say(f"{path.name}: left out, {home.weights_of(run).name} has seen more pixels")
+                continue
+            say(f"{path.name}: {_MERGE[kind](path, home)}")
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    pieces = {path: NAME.fullmatch(path.name) for path in source.glob("campaign-*.tar")}
+    counts = {int(match[2]) for match in pieces.values() if match}
+    found = sorted((int(match[1]), path) for path, match in pieces.items() if match)
+    if len(counts) != 1 or [i for i, _ in found] != list(range(1, counts.copy().pop() + 1)):
+        raise UserError(f"{source} does not hold every piece of one archive, campaign-1ofN.tar and on")
+    data = io.BytesIO(b"".join(path.read_bytes() for _, path in found))
+    try:
+        with tarfile.open(fileobj=data) as archive:
+            for member in archive:
+                if not (member.isfile() and _kind(member.name)):
+                    raise UserError(f"{source} holds '{member.name}', which is no file of a campaign")
+                archive.extract(member, folder, filter="data")
+    except tarfile.TarError as error:
+        raise UserError(f"the pieces in {source} are damaged: {error}") from None
+
+
+def _check(folder: Path) -> None:
+    """Raise UserError for a file that is not what its name says."""
+    for path in sorted(folder.iterdir()):
+        kind = _kind(path.name)
+        if kind == "weights":
+            weights.load(path)
+        elif kind == "rows":
+            run = path.name.removesuffix(".csv")
+            if wrong := [row["run"] for row in read_rows(path) if row["run"] != run]:
+                raise UserError(f"{path.name} holds rows of the run '{wrong[0]}'")
+        elif kind == "state":
+            state.peek(folder / re.sub(r"\.state-.*", "", path.name))
+        elif kind == "plan":
+            Plan.of(Places.in_folder(folder))
+
+
+def _is_more(old: Path, new: Path) -> bool:
+    return old.exists() and weights.header(old).get("pixels", 0) > weights.header(new).get("pixels", 0)
+
+
+def _take_weights(path: Path, home: Places) -> str:
+    target = home.weights_of(path.stem)
+    if target.exists() and weights.header(target).get("weights_hash") != weights.header(path).get("weights_hash"):
+        home.rows_of(path.stem).unlink(missing_ok=True)  # rows of the weights that go
+    write_atomically(target, lambda beside: shutil.copyfile(path, beside))
+    return f"to {target.parent.name}/"
+
+
+def _take_rows(path: Path, home: Places) -> str:
+    target, rows = home.results / path.name, read_rows(path)
+    known = {(*name_of(row), *(row[c] for c in IDENTITY)) for row in read_rows(target)} if target.exists() else set()
+    new = [row for row in rows if (*name_of(row), *(row[c] for c in IDENTITY)) not in known]
+    for row in new:
+        put(target, row)
+    return f"{len(new)} of {len(rows)} rows are new"
+
+
+def _take_curve(path: Path, home: Places) -> str:
+    write_atomically(home.results / path.name, lambda beside: shutil.copyfile(path, beside))
+    return f"to {home.results.name}/"
+
+
+def _take_table(path: Path, home: Places) -> str:
+    target, columns = home.results / path.name, TABLES[path.name]
+    old = read_table(target, columns)
+    new = [row for row in read_table(path, columns) if row not in old]
+    write_table(target, columns, [*old, *new])
+    return f"{len(new)} rows are new"
+
+
+def _take_state(path: Path, home: Places) -> str:
+    write_atomically(home.runs / path.name, lambda beside: shutil.copyfile(path, beside))
+    return f"to {home.runs.name}/"
+
+
+def _take_plan(path: Path, home: Places) -> str:
+    """Add what the journey planned to what was known; the journey is the later one."""
+    old, new = Plan.of(home), json.loads(path.read_text(encoding="utf-8"))
+    for key, value in new.items():
+        mine = getattr(old, key)
+        setattr(old, key, list(dict.fromkeys([*mine, *value])) if isinstance(mine, list) else {**mine, **value})
+    old.trying = {}
+    old.write()
+    return f"to {home.runs.name}/"
+
+
+_MERGE: dict[str, Callable[[Path, Places], str]] = {
+    "weights": _take_weights, "rows": _take_rows, "curve": _take_curve, "table": _take_table, "state": _take_state,
+    "plan": _take_plan,
+}  # fmt: skip

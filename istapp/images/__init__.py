@@ -1,0 +1,1 @@
+"""Images: how they are read, the registered sets, their downloads and their packs."""

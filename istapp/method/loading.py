@@ -1,0 +1,144 @@
+"""Building a network with its weights: a file that was named, or the ones shipped in `data/weights`."""
+
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import torch
+
+from istapp.basics import paths
+from istapp.basics.errors import UserError, nearest
+from istapp.method import weights
+from istapp.method.base import Blockwise, Method, Network, Option, PerRatio
+
+N = TypeVar("N", bound=Network)
+
+
+def shipped(name: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Return files and headers of the weights shipped for a method and meant for use, the largest network first.
+
+    Ablations and other side experiments carry ``"main": false`` in their header and are left out.
+    """
+    files = sorted(paths.WEIGHTS.glob(f"{name}-*.safetensors"))
+    found = [(file, weights.header(file)) for file in files]
+    main = [(file, header) for file, header in found if header.get("method") == name and header.get("main")]
+    return sorted(main, key=lambda item: -item[1].get("parameters", 0))
+
+
+def required(name: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Return `shipped(name)`.
+
+    Raises:
+        UserError: nothing is shipped for that method.
+    """
+    found = shipped(name)
+    if not found:
+        raise UserError(
+            f"no weights for {name} are shipped yet: name a file with --weights FILE (Python: weights=FILE), "
+            f"or train them: istapp train {name}"
+        )
+    return found
+
+
+def filled(network: type[Network], path: Path) -> Method:
+    """Return the network with this project's weights, block by block where its authors run it so.
+
+    Raises:
+        UserError: the weights are another method's, or do not fit.
+    """
+    header = weights.header(path)
+    if header.get("method") != network.name:
+        raise UserError(f"{path} holds weights of {header.get('method')}, not of {network.name}")
+    if "config" not in header:
+        raise UserError(f"{path} has a damaged header: it has no config")
+    method = believed(network, header["config"], weights.shapes(path), path)
+    method.fill(weights.load(path)[1], path.name)
+    return Blockwise(method, published=True) if network.block_alone else method
+
+
+#: The most stages, channels, layers or iterations of a network that is believed to be one.
+LARGEST = 1024
+
+
+def believed(network: type[N], config: dict[str, Any], shapes: dict[str, tuple[int, ...]], source: str | Path) -> N:
+    """Return the network of that configuration, built only after it was found to be that of a file's tensors.
+
+    It is built first without memory for its numbers, so that a header cannot ask for more than its file holds.
+
+    Raises:
+        UserError: the configuration is none, or another one than the tensors'.
+    """
+    for name, value in config.items():
+        if not _plausible(name, value):
+            raise UserError(f"{source} has a damaged header: {name} is {str(value)[:40]}")
+    try:
+        with torch.device("meta"):
+            expected = {name: tuple(tensor.shape) for name, tensor in network(**config).state_dict().items()}
+    except UserError:
+        raise
+    except Exception as error:  # whatever a constructor makes of a foreign file's words
+        raise UserError(f"{source} has a damaged header: no {network.name} is like {config} ({error})") from None
+    wrong = sorted(set(expected.items()) ^ set(shapes.items()))
+    if wrong:
+        raise UserError(f"{source} does not fit {network.name} {config}: it differs first at '{wrong[0][0]}'")
+    return network(**config)
+
+
+def _plausible(name: str, value: Any) -> bool:
+    """Tell whether a header's value may be a number, a switch or a short list of numbers of some network."""
+    if isinstance(value, list):
+        return len(value) <= 32 and all(isinstance(each, (int, float)) and abs(each) <= LARGEST for each in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return 0 <= value < 2**63 if name.endswith("seed") else 1 <= value <= LARGEST
+    return value is None or isinstance(value, bool) or isinstance(value, float) and abs(value) <= LARGEST
+
+
+def build(network: type[Network], path: str | Path | None = None) -> Method:
+    """Return the network with the weights in `path`, or the largest shipped ones.
+
+    Raises:
+        UserError: no weights, or another network's.
+    """
+    return filled(network, Path(path) if path is not None else required(network.name)[0][0])
+
+
+def build_per_ratio(network: type[Network], path: str | Path | None = None) -> Method:
+    """Return the network with the weights in `path`, or as one method the largest shipped ones of every ratio.
+
+    Raises:
+        UserError: no weights, or another network's.
+    """
+    if path is not None:
+        return filled(network, Path(path))
+    largest_last = {header.get("config", {}).get("ratio"): file for file, header in required(network.name)[::-1]}
+    return PerRatio([filled(network, file) for file in largest_last.values()])
+
+
+def no_weights(name: str, given: object) -> None:
+    """Raise UserError when weights were named for a method that has none."""
+    if given is not None:
+        raise UserError(f"{name} has no weights: leave out --weights")
+
+
+def options_of(module: ModuleType) -> dict[str, Option]:
+    """Return what a method's user may choose: what its class declares, else the parameters of its ``build``."""
+    given = {option.name: option for option in module.METHOD.options}
+    for parameter in inspect.signature(module.build).parameters.values():
+        if parameter.name != "weights" and isinstance(parameter.default, (int, float, str)):
+            given.setdefault(parameter.name, Option(parameter.name, parameter.default))
+    return given
+
+
+def checked(module: ModuleType, name: str, options: dict[str, object]) -> dict[str, float | str]:
+    """Return options, whose values may be text as on the command line, as the method `name` takes them.
+
+    Raises:
+        UserError: the method has no such option, or it has a range and the value is outside.
+    """
+    known = options_of(module)
+    for each in options:
+        if each not in known:
+            has = f"; it has {', '.join(known)}" if known else ""
+            raise UserError(f"{name} has no option {each}{nearest(each, known)}{has}")
+    return {each: known[each].check(value, name) for each, value in options.items() if value is not None}

@@ -1,0 +1,191 @@
+"""Weights on disk: safetensors with a header that says where they came from, and checkpoints as PyTorch saves them.
+
+The header is JSON: method, config, training set and its hash, pixels, steps, seed, commit, device, minutes, pixels per
+second, validation PSNR. Nothing here unpickles code: ``.pkl`` files are read with ``weights_only=True``. A file may be
+damaged or made to do harm, so whatever it says is checked before it is believed.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from istapp.basics.errors import UserError, reason
+from istapp.basics.paths import write_atomically
+from istapp.basics.provenance import tensors_hash
+
+#: How the names of checkpoints end that trainers of PyTorch save, the official ones among them.
+CHECKPOINTS = (".pkl", ".pth", ".pt", ".ckpt", ".bin")
+
+#: The key under which many trainers keep the tensors, and what wrappers of a network put before their names.
+_WRAPPED = ("state_dict", "model_state_dict", "model", "net", "params")
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+def save(path: str | Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write named tensors and their header to a ``.safetensors`` file, beside and then renamed.
+
+    Raises:
+        UserError: a number in them is not finite; nothing is written.
+        OSError: the file cannot be written; what was there is untouched.
+    """
+    _finite(tensors, Path(path))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"istapp": json.dumps(header, sort_keys=True)}
+    try:
+        write_atomically(path, lambda beside: save_file(plain, beside, metadata=metadata))
+    except SafetensorError as error:  # a full disk, in the library's words
+        raise OSError(f"cannot write {path}: {reason(error)}") from None
+
+
+def header(path: str | Path) -> dict[str, Any]:
+    """Return the header of a weights file without reading its tensors.
+
+    Raises:
+        UserError: no such file, not a safetensors file, truncated, or not written by this project.
+    """
+    return _open(Path(path), read_tensors=False)[0]
+
+
+def shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a weights file's tensors without reading them.
+
+    Raises:
+        UserError: no such file, not a safetensors file, truncated, or not written by this project.
+    """
+    return _open(Path(path), read_tensors=False)[2]
+
+
+def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return header and tensors (float32; float16 files are widened) of a weights file.
+
+    Raises:
+        UserError: no such file, not a safetensors file, truncated, not finite, not written by this project, or changed
+            since its header was written.
+    """
+    header, tensors, _ = _open(Path(path), read_tensors=True)
+    if header.get("weights_hash") not in (None, tensors_hash(tensors)):
+        raise UserError(f"{path} was changed after it was written: its tensors are not those that its header names")
+    return header, tensors
+
+
+def _open(path: Path, read_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, tuple[int, ...]]]:
+    if not path.is_file():
+        raise UserError(f"no weights at {path}")
+    # Native code opens the file; say so to Python's audit hooks, by which the book notes what a chapter reads.
+    sys.audit("open", str(path), "rb", os.O_RDONLY)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            sizes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in sizes} if read_tensors else {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}") from None
+    if "istapp" not in metadata:
+        raise UserError(f"{path} has no header of this project: these weights belong to something else")
+    widened = {name: t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for name, t in tensors.items()}
+    return _header(metadata["istapp"], path), _finite(widened, path), sizes
+
+
+#: What a header may say, where it says it at all.
+_KINDS = {"method": str, "config": dict, "parameters": int}
+
+
+def _header(text: str, path: Path) -> dict[str, Any]:
+    """Return a header as far as it can be believed by itself; a network checks its own `config`."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} has a damaged header: it is not JSON") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} has a damaged header: it is not a list of names and values")
+    for key, kind in _KINDS.items():
+        if key in found and not isinstance(found[key], kind):
+            raise UserError(f"{path} has a damaged header: its {key} is {str(found[key])[:40]!r}")
+    return found
+
+
+def _finite(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise UserError(f"{path} holds numbers that are not finite, in '{name}': a training that diverged?")
+    return tensors
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Tell by its name whether a file is a checkpoint as PyTorch saves it, and not one of this project's."""
+    return Path(path).suffix.lower() in CHECKPOINTS
+
+
+def load_official(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of an official ``.pkl`` checkpoint, or of one that another trainer saved.
+
+    The tensors may be wrapped (under ``state_dict``, for example), and what data-parallel training or a compiler puts
+    before their names is removed.
+
+    Raises:
+        UserError: no such file, damaged, not finite, or not a plain dictionary of tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no weights at {path}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen unrelated kinds here
+        raise UserError(f"{path} is not a checkpoint of plain tensors: {_why(error)}") from None
+    for key in _WRAPPED:
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not found:
+        raise UserError(f"{path} is not a checkpoint of plain tensors: it is no list of names and tensors")
+    wrong = [name for name, each in found.items() if not (isinstance(name, str) and isinstance(each, Tensor))]
+    if wrong:
+        raise UserError(f"{path} is not a checkpoint of plain tensors: '{wrong[0]}' is none; {_REMEDY}")
+    return _finite({_bare(name): tensor.detach().float() for name, tensor in found.items()}, path)
+
+
+_REMEDY = "save the tensors alone: torch.save(network.state_dict(), FILE)"
+
+
+def _why(error: Exception) -> str:
+    """Return what PyTorch has against a checkpoint, in our words where it is that it holds more than tensors."""
+    words = str(error).strip()
+    if "Unsupported global" in words or "Unsupported class" in words:
+        return f"it holds other things, which are not read because they could run code; {_REMEDY}"
+    return words.splitlines()[0][:120] if words else type(error).__name__
+
+
+def _bare(name: str) -> str:
+    """Return a tensor's name without what wrappers of a network put before it, in whatever order they did."""
+    while name.startswith(_PREFIXES):
+        name = name.partition(".")[2]
+    return name
+
+
+def load_matrix(path: str | Path, name: str) -> Tensor:
+    """Return the matrix `name` of a MATLAB file as float64; needs SciPy.
+
+    Raises:
+        UserError: SciPy is missing, or the file or a finite matrix in it is not there.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise UserError("reading official .mat files needs SciPy: pip install scipy") from None
+    try:
+        matrix = torch.from_numpy(loadmat(str(path), variable_names=[name])[name]).double()
+    except NotImplementedError:
+        raise UserError(f"{path} is a file of MATLAB 7.3, which is not read: save it with -v7") from None
+    except KeyError:
+        raise UserError(f"{path} holds no matrix '{name}'") from None
+    except Exception as error:  # a damaged file makes the reader raise nearly anything
+        raise UserError(f"{path} holds no matrix '{name}' that can be read: {reason(error)}") from None
+    if matrix.ndim != 2 or not matrix.isfinite().all():
+        raise UserError(f"{path}: '{name}' is no matrix of finite numbers but of shape {tuple(matrix.shape)}")
+    return matrix

@@ -1,0 +1,261 @@
+"""Reading what was measured: from the rows in `data/results` to means, spreads, paired differences and verdicts.
+
+A number of the book is the mean of rows, one per image, and everything said about it follows from them. Rows of runs
+with the paper's configuration are the ``paper`` edition; smaller networks, which a laptop trains, are the ``laptop``
+edition and never stand in for the paper's silently.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from istapp.basics import paths
+from istapp.basics.errors import UserError
+from istapp.experiments.campaigns import ALL, LAPTOP
+from istapp.experiments.identity import short
+from istapp.experiments.rows import is_header, read_rows
+from istapp.images import registry
+
+Row = dict[str, Any]
+
+#: Verdicts on a published number, see `verdict`.
+EXCEEDED, REPRODUCED, NOT_REPRODUCED = "exceeded", "reproduced", "not reproduced"
+NOT_RUN, NOT_MEASURABLE = "not run yet", "not measurable"
+
+#: A difference this small is none, in dB, whatever the spread.
+TOLERANCE = 0.1
+
+#: The run of rows that the authors' released weights made. They are no experiment of ours and fill no cell.
+RELEASED = "released-weights"
+
+
+def files(folder: Path | None = None) -> list[Path]:
+    """Return the files of result rows in `folder`, by default `data/results`, sorted.
+
+    Files of curves, tunings and timings, and the ledger, are none.
+    """
+    found = []
+    for path in sorted((folder or paths.RESULTS).glob("*.csv")):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if is_header(file.readline()) and not path.stem.startswith("tuning"):
+                found.append(path)
+    return found
+
+
+def load(folder: Path | None = None) -> list[Row]:
+    """Return every row in `folder`, by default `data/results`: ratio (percent), psnr (dB), ssim, seconds as numbers.
+
+    A row that a network's weights made outside a run gets the run of these weights. `file` and `line` say where a row
+    stands, the header being line 1.
+
+    Raises:
+        UserError: a file is damaged, or holds a row that no table may take: see `faulty`.
+    """
+    rows = [_numbers(row) | {"file": path.name, "line": line}
+            for path in files(folder) for line, row in enumerate(read_rows(path), 2)]  # fmt: skip
+    for row in rows:
+        if fault := faulty(row):
+            raise UserError(f"{row['file']}, line {row['line']}: {fault}; delete that line and take the row again")
+    return rows
+
+
+def faulty(row: Row) -> str:
+    """Say why a row may enter no table: it is infinite, or of other pixels than the registered image that it names."""
+    if not math.isfinite(row["psnr"]):
+        return "its PSNR is infinite, and so would be every mean that it enters"
+    registered = registry.pixels(row["dataset"], row["image"])
+    if registered and row["pixels"] and row["pixels"] != short(registered):
+        return f"it was made of other pixels than those of {row['image']} in {row['dataset']}"
+    return ""
+
+
+def _numbers(row: dict[str, str]) -> Row:
+    numeric = {key: float(row[key]) if row[key] else None for key in ("ratio", "psnr", "ssim", "seconds")}
+    return {**row, **numeric, "run": run_of(row)}
+
+
+def run_of(row: dict[str, str]) -> str:
+    """Return the run of a row as text, else whose weights made it, so that no small network passes for the paper's."""
+    if row["run"]:
+        return row["run"]
+    words = row["provenance"].replace(",", " ").split()
+    runs = [word.removesuffix(".safetensors") for word in words if word.endswith(".safetensors")]
+    percent = float(row["ratio"])
+    own = [run for run in runs if run in ALL and any(abs(100 * r - percent) < 1e-6 for r in ALL[run].ratios)]
+    return (own or runs or [""])[0]
+
+
+def edition(run: str) -> str:
+    """Return ``laptop`` for a run of the laptop edition, else ``paper`` (also for what needs no training)."""
+    return "laptop" if run in {experiment.id for experiment in LAPTOP} else "paper"
+
+
+def select(rows: Iterable[Row], **equal: Any) -> list[Row]:
+    """Return the rows whose columns have these values, for instance ``dataset="Set11", ratio=10``."""
+    return [row for row in rows if all(row[column] == value for column, value in equal.items())]
+
+
+def by_image(rows: Iterable[Row]) -> dict[str, float]:
+    """Return the PSNR in dB of each image, the mean where there are several rows of it (other matrices, other runs)."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["image"], []).append(row["psnr"])
+    return {image: fmean(values) for image, values in found.items()}
+
+
+def is_whole(rows: Sequence[Row], dataset: str) -> bool:
+    """Tell whether there is one row for every image of a registered set."""
+    names = [entry.file.rpartition(".")[0] for entry in registry.entries(dataset)]
+    return bool(names) and sorted(row["image"] for row in rows) == sorted(names)
+
+
+def mean(rows: Sequence[Row]) -> float | None:
+    """Return the mean PSNR in dB over rows, None for none.
+
+    Raises:
+        UserError: it is not finite.
+    """
+    return _finite(fmean(row["psnr"] for row in rows), "a mean of rows") if rows else None
+
+
+def _finite(value: float, what: str) -> float:
+    """Return a number that is one.
+
+    Raises:
+        UserError: it is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        raise UserError(f"{what} is {value}: a row behind it has no PSNR that is a number")
+    return value
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Our number for one cell of a table.
+
+    Attributes:
+        psnr: mean over the set's images in dB, sampling matrix of seed 0 (or the only one that a method serves).
+        spread: standard deviation over sampling matrices and training seeds in dB, None where there was one only.
+        run: the experiment, empty for a method without training.
+        edition: ``paper`` or ``laptop``.
+        rows: what it was computed from, one row per image.
+        whole: whether every image of the set is in it.
+    """
+
+    psnr: float
+    spread: float | None
+    run: str
+    edition: str
+    rows: tuple[Row, ...]
+    whole: bool
+
+
+def cell(
+    rows: Iterable[Row], method: str, dataset: str, ratio: float, run: str | None = None, variant: str = "",
+    wanted: str | None = None,
+) -> Cell | None:  # fmt: skip
+    """Return our number for a method, a set and a CS ratio in (0, 1], or None while there is none.
+
+    Without `run` it is that of the method's main network, the paper edition before the laptop edition; `wanted` names
+    the only edition that counts. Runs that are no experiment of this project count only when named.
+    """
+    own = [
+        row for row in select(rows, method=method, dataset=dataset, variant=variant)
+        if abs(row["ratio"] - 100 * ratio) < 1e-6
+    ]  # fmt: skip
+    runs = list(dict.fromkeys(row["run"] for row in own)) if run is None else [run]
+    if run is None:
+        runs = [name for name in runs if name == "" or (name in ALL and ALL[name].main)]
+    runs = [name for name in runs if wanted in (None, edition(name))]
+    found = {name: first_matrix(select(own, run=name)) for name in runs}
+    best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)
+    if best is None:
+        return None
+    first = found[best]
+    value = _finite(fmean(r["psnr"] for r in first), f"the mean of {method} on {dataset} at {100 * ratio:g} %")
+    return Cell(value, spread(own, best), best, edition(best), tuple(first), is_whole(first, dataset))
+
+
+def first_matrix(rows: list[Row]) -> list[Row]:
+    """Return the rows of the sampling matrix of seed 0, or of the first one for a method tied to another."""
+    seeds = {row["seed"] for row in rows}
+    first = "0" if "0" in seeds else min(seeds, key=lambda seed: (len(seed), seed), default="0")
+    return select(rows, seed=first)
+
+
+def _rank(run: str, rows: Sequence[Row]) -> tuple[bool, int, int]:
+    """Order candidates for a cell: paper edition, then more images, then the later entry of the queue."""
+    place = list(ALL).index(run) if run in ALL else -1
+    return edition(run) == "paper", len(rows), place
+
+
+def spread(rows: Iterable[Row], run: str) -> float | None:
+    """Return the standard deviation in dB of a run's means over sampling matrices, and over its repetitions.
+
+    Repetitions are experiments ``RUN-seedN``. The images are fixed: they are the set, not a sample of anything.
+    """
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row["run"] == run or row["run"].startswith(f"{run}-seed"):
+            groups.setdefault((row["run"], row["seed"]), []).append(row["psnr"])
+    largest = max(map(len, groups.values()), default=0)
+    means = [_finite(fmean(values), f"a mean of {run}") for values in groups.values() if len(values) == largest]
+    return stdev(means) if len(means) > 1 else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference in dB over the images that two sets of rows share, with its bootstrapped 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    images: int
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def difference(ours: Iterable[Row], theirs: Iterable[Row], draws: int = 10_000) -> Difference:
+    """Return how much better `ours` is than `theirs`, image by image; the draws are seeded.
+
+    Raises:
+        ValueError: they share no image.
+        UserError: a difference is not finite.
+    """
+    a, b = by_image(ours), by_image(theirs)
+    shared = sorted(a.keys() & b.keys())
+    if not shared:
+        raise ValueError("the two sets of rows share no image")
+    d = np.array([_finite(a[name] - b[name], f"the difference on {name}") for name in shared])
+    chosen = np.random.default_rng(0).integers(len(d), size=(draws, len(d)))
+    low, high = np.quantile(d[chosen].mean(1), [0.025, 0.975])
+    return Difference(float(d.mean()), float(low), float(high), len(d))
+
+
+def verdict(published: float | None, ours: float | None, spread: float | None = None) -> str:
+    """Judge a published number by ours: within 0.1 dB or two standard deviations it is reproduced, above exceeded.
+
+    Raises:
+        UserError: ours or its spread is not finite.
+    """
+    if published is None:
+        return NOT_MEASURABLE
+    if ours is None:
+        return NOT_RUN
+    _finite(ours + (spread or 0), "what is to be judged")
+    if abs(ours - published) <= tolerance(spread) + 1e-9:
+        return REPRODUCED
+    return EXCEEDED if ours > published else NOT_REPRODUCED
+
+
+def tolerance(spread: float | None = None) -> float:
+    """Return how far from a published number ours may be in dB: 0.1, or two standard deviations if that is more."""
+    return max(TOLERANCE, 2 * (spread or 0))
