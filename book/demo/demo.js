@@ -13,7 +13,7 @@ const box = document.getElementById("demo");
 const loaded = (window.istappDemo = { photos: {} });
 
 const state = {
-  picture: null, // {name, width, height, pixels: red, green, blue, alpha, colour}
+  picture: null, // {name, width, height, pixels: red, green, blue, alpha, colour, remark}
   frame: { x: 0, y: 0 }, // the detail's corner, in pixels of the picture
   job: null, // what is being or was recovered: see recover()
   jobs: 0,
@@ -140,11 +140,11 @@ async function open(file, name, remark = "") {
   pen.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   const pixels = pen.getImageData(0, 0, width, height).data;
-  state.picture = { name, width, height, pixels, colour: hasColour(pixels) };
   if (scale < 1) {
     remark += `${(whole / 1e6).toFixed(1)} megapixels are more than this page takes; it was shrunk to ${width} × ${height}. `;
   }
   if (await frames(file) > 1) remark += "It is animated; this is its first picture. ";
+  state.picture = { name, width, height, pixels, colour: hasColour(pixels), remark };
   note(remark);
   showPicture();
   if (detailOnly()) the("detail").checked = true;
@@ -327,7 +327,7 @@ function finish() {
   the("stop").hidden = true;
   the("left").textContent = "";
   note(
-    `${job.name} at ${job.percent} %: ${decibels(job.psnr[job.last])} after ${job.last} stages and ${time.toFixed(1)} s; ` +
+    `${state.picture.remark}${job.name} at ${job.percent} %: ${decibels(job.psnr[job.last])} after ${job.last} stages and ${time.toFixed(1)} s; ` +
       `the linear estimate has ${decibels(job.psnr.linear)}.`,
   );
   showEstimate();

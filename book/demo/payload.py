@@ -14,7 +14,7 @@ import numpy as np
 from demo.graphs import graphs
 
 from istapp import methods
-from istapp.methods import found
+from istapp.method import loading
 from istapp.methods.linear import second_moment
 from istapp.sampling import BLOCK, measurements
 
@@ -88,7 +88,7 @@ def packed_moment(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _header() -> dict:
-    return found.required(NETWORK)[0][1]
+    return loading.required(NETWORK)[0][1]
 
 
 if __name__ == "__main__":
