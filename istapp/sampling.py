@@ -8,7 +8,7 @@ computes it, much faster in training. Chapter 01 derives everything in this file
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from numbers import Integral, Real
 
 import numpy as np
@@ -126,6 +126,7 @@ class BlockSampling:
             raise UserError("Phi holds numbers that are not finite")
         self.block, self.m, self.ratio = block, self.phi.shape[0], float(ratio)
         self.seed, self.kind = seed, kind
+        self._norm: float | None = None
         self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.remembered: dict[str, Tensor] = {}
 
@@ -133,10 +134,12 @@ class BlockSampling:
         matrix = f"{self.m} x {self.block**2}"
         return f"BlockSampling(ratio={self.ratio}, {matrix}, kind={self.kind!r}, seed={self.seed})"
 
-    @cached_property
+    @property
     def norm(self) -> float:
         r"""The largest eigenvalue of :math:`\Phi^\top\Phi`: 1 for orthonormal rows, the Lipschitz constant of ISTA."""
-        return float(torch.linalg.matrix_norm(self.phi, ord=2) ** 2)
+        if self._norm is None:
+            self._norm = float(torch.linalg.matrix_norm(self.phi, ord=2) ** 2)
+        return self._norm
 
     def matrix(self, like: Tensor) -> Tensor:
         """Return the matrix, (m, block²), in the dtype and device of `like`."""
@@ -145,7 +148,7 @@ class BlockSampling:
             self._copies[key] = self.phi.to(like)
         return self._copies[key]
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802 (the operator's name in every equation)
+    def A(self, x: Tensor) -> Tensor:  # the operator's name in every equation
         r"""Measure: :math:`y = \Phi x` block by block, (B, 1, block*h, block*w) -> (B, m, h, w). ISTA-Net++, Eq. 4.
 
         Raises:
@@ -213,7 +216,7 @@ class MixedSampling(BlockSampling):
         for copy in self._copies.values():
             copy.copy_(phi)
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802
+    def A(self, x: Tensor) -> Tensor:
         """Measure each image of (B, 1, 33h, 33w) at its own ratio; rows beyond it are zero in (B, m, h, w)."""
         return super().A(x) * self.mask
 

@@ -111,7 +111,7 @@ def too_slow(*_: object) -> torch.Tensor:
     (wrong_direction, "cosine"), (no_number, "not finite"), (no_memory, "out of memory"), (no_compiler, "C compiler"),
     (too_slow, "not done within"),
 ])  # fmt: skip
-def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN001
+def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("float32", "compiled")])
     monkeypatch.setattr(calibration, "SHARES", {"float32 eager": 0.9, "eager": 0.9, "compiled": 0.1})
     monkeypatch.setitem(gradients.CLASSES, "compiled", type("Faulty", (gradients.Gradient,), {"__call__": fault}))

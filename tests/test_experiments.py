@@ -55,7 +55,7 @@ def test_every_group_for_a_gpu_has_a_place_in_the_order_of_worth() -> None:
     assert all(ORDER.index(other) < ORDER.index(group) for group, other in LIKE.items())
 
 
-def test_the_main_model_comes_first_on_a_gpu_and_the_laptop_on_a_cpu(tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+def test_the_main_model_comes_first_on_a_gpu_and_the_laptop_on_a_cpu(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(queue.paths, "WEIGHTS", tmp_path)
     places = Places.in_folder(tmp_path)
     assert queue.queue(places, on_gpu=True)[0].id == "ista-net-pp-main"
@@ -88,7 +88,7 @@ def test_a_run_leaves_weights_curve_and_header(tiny: list[Experiment], tmp_path:
     assert methods.get("ista-net-pp", weights=tmp_path / "ista-net-pp-a.safetensors").parameter_count > 0
 
 
-def test_rows_are_taken_on_the_sets_at_hand(tiny: list[Experiment], tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+def test_rows_are_taken_on_the_sets_at_hand(tiny: list[Experiment], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("ISTAPP_DATA", str(tmp_path / "nothing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     said: list[str] = []
@@ -128,7 +128,7 @@ def test_a_run_that_is_done_is_not_trained_over_its_own_weights(tiny: list[Exper
 
 
 @pytest.mark.parametrize("together", [1, 2])
-def test_the_queue_is_worked_off(tiny: list[Experiment], tmp_path: Path, together: int, monkeypatch) -> None:  # noqa: ANN001
+def test_the_queue_is_worked_off(tiny: list[Experiment], tmp_path: Path, together: int, monkeypatch) -> None:
     if together == 2:  # the processes know only the real experiments: show that a failure is told
         with pytest.raises(UserError, match="these runs failed"):
             queue.work_off(1, places=Places.in_folder(tmp_path), together=2, say=lambda _: None)
@@ -139,7 +139,7 @@ def test_the_queue_is_worked_off(tiny: list[Experiment], tmp_path: Path, togethe
     assert queue.work_off(5, places=places, say=lambda _: None) == []
 
 
-def test_a_run_from_the_command_line_stops_in_time(tiny: list[Experiment], tmp_path: Path, capsys) -> None:  # noqa: ANN001
+def test_a_run_from_the_command_line_stops_in_time(tiny: list[Experiment], tmp_path: Path, capsys) -> None:
     assert main(["train", "ista-net-pp-a", "--minutes", "0", "--out", str(tmp_path)]) == 0
     assert "goes on from here" in capsys.readouterr().out
     assert main(["train", "--queue", "--minutes", "5", "--out", str(tmp_path)]) == 0

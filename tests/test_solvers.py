@@ -29,7 +29,7 @@ class Dense:
         self.matrix = matrix
         self.norm = float(torch.linalg.matrix_norm(matrix, 2) ** 2)
 
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802
+    def A(self, x: Tensor) -> Tensor:
         return x @ self.matrix.T
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def lasso(seed: int = 0, m: int = 20, n: int = 40, lam: float = 0.1) -> tuple[De
 
 @given(st.integers(0, 30), st.sampled_from([ista, fista]))
 @settings(max_examples=12)
-def test_the_known_lasso_solution_is_found(seed: int, solver) -> None:  # noqa: ANN001
+def test_the_known_lasso_solution_is_found(seed: int, solver) -> None:
     operator, y, solution = lasso(seed)
     found = solver(y, operator, L1(), 0.1, iterations=4000, step=1 / operator.norm, track=False).x
     assert optimality_residual(solution, y, operator, L1(), 0.1) < 1e-12
@@ -76,14 +76,14 @@ def problem() -> tuple[BlockSampling, Tensor, Tensor]:
 
 @pytest.mark.parametrize("prior", [BlockDCT(), Wavelet()], ids=["dct", "wavelet"])
 @pytest.mark.parametrize("step", [0.3, 1.0])
-def test_ista_descends_for_steps_up_to_one_over_l(problem, prior, step: float) -> None:  # noqa: ANN001
+def test_ista_descends_for_steps_up_to_one_over_l(problem, prior, step: float) -> None:
     sampling, y, _ = problem
     falling = ista(y, sampling, prior, 0.01, iterations=60, step=step).history["objective"]
     assert all(after <= before * (1 + 1e-12) for before, after in zip(falling, falling[1:]))
     assert falling[-1] < falling[0]
 
 
-def test_ista_converges_up_to_the_bound_and_diverges_past_it(problem) -> None:  # noqa: ANN001
+def test_ista_converges_up_to_the_bound_and_diverges_past_it(problem) -> None:
     sampling, y, _ = problem
     start = torch.rand(1, 1, 66, 66, dtype=torch.float64)
     inside = ista(y, sampling, BlockDCT(), 1e-3, iterations=80, step=1.95, start=start).history["objective"]
@@ -92,7 +92,7 @@ def test_ista_converges_up_to_the_bound_and_diverges_past_it(problem) -> None:  
     assert beyond.history["objective"][-1] > 1e3 * beyond.history["objective"][0]
 
 
-def test_the_rates_of_the_proofs_hold(problem) -> None:  # noqa: ANN001
+def test_the_rates_of_the_proofs_hold(problem) -> None:
     """F(x_k) - F* <= L |x_0 - x*|^2 / (2k) for ISTA, 2 L |x_0 - x*|^2 / (k+1)^2 for FISTA."""
     sampling, y, _ = problem
     prior, lam = BlockDCT(), 0.01
@@ -108,7 +108,7 @@ def test_the_rates_of_the_proofs_hold(problem) -> None:  # noqa: ANN001
     assert fast[-1] < slow[-1]
 
 
-def test_the_history_tells_the_truth(problem) -> None:  # noqa: ANN001
+def test_the_history_tells_the_truth(problem) -> None:
     sampling, y, x = problem
     solution = ista(y, sampling, Wavelet(), 0.01, iterations=5, reference=x)
     assert {len(values) for values in solution.history.values()} == {6}
@@ -118,7 +118,7 @@ def test_the_history_tells_the_truth(problem) -> None:  # noqa: ANN001
     assert ista(y, sampling, Wavelet(), 0.01, iterations=5, track=False).history == {}
 
 
-def test_going_on_from_an_iterate_is_the_same_run(problem) -> None:  # noqa: ANN001
+def test_going_on_from_an_iterate_is_the_same_run(problem) -> None:
     sampling, y, _ = problem
     whole = ista(y, sampling, Wavelet(), 0.01, iterations=9, track=False).x
     half = ista(y, sampling, Wavelet(), 0.01, iterations=4, track=False).x
@@ -135,7 +135,7 @@ def test_going_on_from_an_iterate_is_the_same_run(problem) -> None:  # noqa: ANN
         (ista, {"lam": float("nan")}),
     ],
 )
-def test_what_cannot_converge_is_refused(problem, solver, change: dict) -> None:  # noqa: ANN001
+def test_what_cannot_converge_is_refused(problem, solver, change: dict) -> None:
     sampling, y, _ = problem
     with pytest.raises(UserError):
         solver(y, sampling, Wavelet(), **{"lam": 0.1, "iterations": 1, **change})

@@ -311,7 +311,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
     class Bursting(ISTANetPP):
         steps = 0
 
-        def loss(self, x, sampling, error=mean_squared):  # noqa: ANN001, ANN202
+        def loss(self, x, sampling, error=mean_squared):
             Bursting.steps += 1
             return super().loss(x, sampling, error) * (math.inf if Bursting.steps == 5 else 1)
 

@@ -41,7 +41,7 @@ _UNSAID = (nodes.literal_block, nodes.math_block, nodes.raw, nodes.image, nodes.
 def bundled() -> Path | None:
     """The MathJax script of the installed package, or None."""
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
-    return Path(spec.origin).parent / "static" / "mathjax" / SCRIPT if spec else None
+    return Path(spec.origin).parent / "static" / "mathjax" / SCRIPT if spec and spec.origin else None
 
 
 def macros(table: Path) -> dict[str, str | list]:
@@ -97,10 +97,11 @@ def scripts(app: Sphinx, page: str, template: str, context: dict, doctree: nodes
 
 def copy(app: Sphinx, error: Exception | None) -> None:
     """Put the script beside the pages once they are written (Jupyter Book would add a source file to each page)."""
-    if error is None and bundled():
+    script = bundled()
+    if error is None and script:
         folder = Path(app.outdir) / "_static" / "mathjax"
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(bundled(), folder)
+        shutil.copy(script, folder)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

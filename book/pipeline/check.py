@@ -28,7 +28,7 @@ class Page(HTMLParser):
     anchors: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)  # targets that a reader or the browser follows
     loads: list[str] = field(default_factory=list)  # what the browser fetches by itself
-    images: list[tuple[str, str | None]] = field(default_factory=list)  # (source, alt text)
+    images: list[tuple[str, str]] = field(default_factory=list)  # (source, alt text)
     styles: str = ""
 
     def __post_init__(self) -> None:
@@ -38,17 +38,17 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note anchors, links, images and what is loaded."""
-        given = dict(attrs)
-        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        given = {name: value for name, value in attrs if value}
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
         self._in_style = tag == "style"
-        self.styles += given.get("style") or ""
-        if tag in LOADED and given.get(LOADED[tag]):
+        self.styles += given.get("style", "")
+        if LOADED.get(tag) in given:
             self.loads.append(given[LOADED[tag]])
         if tag == "img":
-            self.images.append((given.get("src") or "", given.get("alt")))
-        if tag == "link" and LOADED_LINKS & set((given.get("rel") or "").lower().split()):
-            self.loads.append(given.get("href") or "")
-        if tag == "a" and given.get("href"):
+            self.images.append((given.get("src", ""), given.get("alt", "")))
+        if tag == "link" and LOADED_LINKS & set(given.get("rel", "").lower().split()):
+            self.loads.append(given.get("href", ""))
+        if tag == "a" and "href" in given:
             self.links.append(given["href"])
 
     def handle_data(self, data: str) -> None:
@@ -62,7 +62,7 @@ def image_faults(page: Page) -> Iterator[str]:
     sources: dict[str, str] = {}
     for source, alt in page.images:
         shown = source if len(source) < 80 else f"{source[:77]}..."
-        if not (alt or "").strip():
+        if not alt.strip():
             yield f"no alt text: {shown}"
         elif FILE_PATH.match(alt.strip()):
             yield f"the alt text is a file path: {alt}"

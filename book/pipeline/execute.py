@@ -68,8 +68,8 @@ def stale(notebook: Path, parameters: dict[str, str]) -> list[str]:
 def own_kernel() -> type:
     """The kernel manager that runs this environment's own Python, whatever kernels called python3 lie about."""
     from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
 
     class OwnKernel(AsyncKernelManager):
         @property

@@ -59,7 +59,7 @@ class UnitStep(ISTANetPP):
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         with torch.no_grad():
-            self.condition[-2].bias[: len(self.stages)] = math.log(math.e - 1)  # its softplus is 1
+            self.get_parameter("condition.4.bias")[: len(self.stages)] = math.log(math.e - 1)  # its softplus is 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Rung:
     @property
     def key(self) -> str:
         """What a row is known by, whatever the rung is called: a hash of recipe, network and size."""
-        content = [self.recipe.identity, self.recipe.ending, self.network.__name__, SIZE]  # type: ignore[attr-defined]
+        content = [self.recipe.identity, self.recipe.ending, self.network.__name__, SIZE]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

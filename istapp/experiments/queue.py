@@ -136,10 +136,10 @@ def run(
             "--out FOLDER trains it anew in a folder"
         )
         return True
-    network = experiment.network()
+    network, keep = experiment.network(), places.runs / experiment.id
     job = Run(
         network, experiment.images(), experiment.recipe, experiment.ratios, experiment.seed, experiment.matrix_seed,
-        keep=places.runs / experiment.id, device=device_name,
+        keep=keep, device=device_name,
         precision=way[0], mode=way[1] or ("compiled" if where.type == "cuda" else "eager"), quiet=quiet, settle=settle,
     )  # fmt: skip
     result = train(job, minutes)
@@ -150,12 +150,12 @@ def run(
         return False
     header = _header(experiment, network, job, result)
     _save(experiment, places, result.weights, header)
-    curve = job.keep.with_name(f"{job.keep.name}.curve.csv")
+    curve = keep.with_name(f"{keep.name}.curve.csv")
     places.results.mkdir(parents=True, exist_ok=True)
     if curve != places.curve_of(experiment.id):
         shutil.move(curve, places.curve_of(experiment.id))
     _test(experiment, places, device_name, say)
-    states.remove(job.keep)  # last: until then the same command goes on, if need be with the tests
+    states.remove(keep)  # last: until then the same command goes on, if need be with the tests
     seen = f"{result.pixels / 1e6:.1f} million pixels in {result.minutes:.1f} min"
     say(f"{experiment.id}: {seen}, weights and rows written")
     return True

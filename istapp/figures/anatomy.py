@@ -61,7 +61,7 @@ class _Recorder(TorchFunctionMode):
         kernel, count = () if weight is None else tuple(weight.shape), sum(p.numel() for p in module.parameters())
         self.add(path, type(module).__name__, args, output, kernel, count)
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         name, module = getattr(func, "__name__", ""), self.running[-1][1]
         if name in OPERATIONS and next(module.children(), None) is not None:  # not what a layer is made of

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from istapp.basics.errors import UserError
+from istapp.method.precision import lay_out
 from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling, MixedSampling
 
@@ -134,7 +135,7 @@ class Network(nn.Module, Method):
         self.config: dict[str, Any] = {}
 
     @property
-    def parameter_count(self) -> int:  # type: ignore[override]
+    def parameter_count(self) -> int:
         """Trainable numbers in the network."""
         return sum(p.numel() for p in self.parameters())
 
@@ -169,7 +170,7 @@ class Network(nn.Module, Method):
         """
         return []
 
-    def fill(self, tensors: dict[str, Tensor], source: str) -> "Network":
+    def fill(self, tensors: dict[str, Tensor], source: str) -> Self:
         """Load weights and freeze them, so that calling the network gives detached images.
 
         Raises:
@@ -181,7 +182,7 @@ class Network(nn.Module, Method):
             wrong = sorted(set(own.items()) ^ set(given.items()))[0][0]
             raise UserError(f"{source} does not fit {self.name} {self.config}: it differs first at '{wrong}'")
         self.load_state_dict(tensors)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the layout convolutions are fast in
+        lay_out(self)
         self.weights = source
         return self.eval().requires_grad_(False)
 
@@ -247,7 +248,7 @@ class Blockwise(Method):
         self._mark = "" if published else "blockwise"
 
     @property
-    def variant(self) -> str:  # type: ignore[override]
+    def variant(self) -> str:
         """What the wrapped method says of itself, which a run may change, and that this is it block by block."""
         return "; ".join(filter(None, [self.method.variant, self._mark]))
 

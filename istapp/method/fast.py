@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from istapp.method.base import Method, PerRatio
-from istapp.method.precision import native
+from istapp.method.precision import lay_out, native
 from istapp.sampling import BlockSampling
 
 
@@ -51,12 +51,12 @@ class Fast(Method):
         self.blockwise, self.parameter_count, self.weights = method.blockwise, method.parameter_count, method.weights
         self._own = list(networks(method))
         for network in self._own:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            lay_out(network)
             if many or where.type == "cuda":
                 compile_stages(network)
 
     @property
-    def variant(self) -> str:  # type: ignore[override]
+    def variant(self) -> str:
         """What the wrapped method says of itself, and the number format where it is another than the tables'."""
         mark = self.precision if self._own and self.precision != "float32" else ""
         return "; ".join(filter(None, [self.method.variant, mark]))
@@ -77,7 +77,7 @@ class Fast(Method):
             return self.method(y, sampling)
 
 
-def fast(method: Method, device: str | torch.device = "cpu", many: bool = False) -> Method:
+def fast(method: Method, device: str | torch.device = "cpu", many: bool = False) -> Fast:
     """Return `method` as a device runs it fastest, for one image or for `many`, see `Fast`."""
     return Fast(method, device, many)
 

@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -11,6 +11,8 @@ from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
 from istapp.method import weights
 from istapp.method.base import Blockwise, Method, Network, Option, PerRatio
+
+N = TypeVar("N", bound=Network)
 
 
 def shipped(name: str) -> list[tuple[Path, dict[str, Any]]]:
@@ -59,9 +61,7 @@ def filled(network: type[Network], path: Path) -> Method:
 LARGEST = 1024
 
 
-def believed(
-    network: type[Network], config: dict[str, Any], shapes: dict[str, tuple[int, ...]], source: str | Path
-) -> Network:
+def believed(network: type[N], config: dict[str, Any], shapes: dict[str, tuple[int, ...]], source: str | Path) -> N:
     """Return the network of that configuration, built only after it was found to be that of a file's tensors.
 
     It is built first without memory for its numbers, so that a header cannot ask for more than its file holds.

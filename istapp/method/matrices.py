@@ -96,7 +96,7 @@ class Given(Method):
         self.blockwise, self.parameter_count, self.weights = method.blockwise, method.parameter_count, method.weights
 
     @property
-    def variant(self) -> str:  # type: ignore[override]
+    def variant(self) -> str:
         """What the wrapped method says of itself, and the matrix."""
         return "; ".join(filter(None, [self.method.variant, self.label]))
 

@@ -15,7 +15,7 @@ LARGE = 2**20
 
 def reach(network: nn.Module) -> int:
     """Return how many rows away a chain of convolutions that keep the size sees: the sum of their padding."""
-    return sum(layer.padding[0] for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    return sum(int(layer.padding[0]) for layer in network.modules() if isinstance(layer, nn.Conv2d))
 
 
 def rows(shape: Sequence[int], multiple: int = 1, least: int = 1) -> Iterator[slice]:

@@ -28,13 +28,10 @@ __all__ = [
 
 __path__ += [folder for folder in os.environ.get("ISTAPP_METHODS", "").split(os.pathsep) if folder]
 
-_NOT_METHODS = {"base", "found"}
-
 
 def names() -> list[str]:
     """Return the names of all methods, sorted; a file of one's own whose name starts with _ is none."""
-    found_ = {m.name for m in iter_modules(__path__) if m.name not in _NOT_METHODS and not m.name.startswith("_")}
-    return sorted(name.replace("_", "-") for name in found_)
+    return sorted({m.name.replace("_", "-") for m in iter_modules(__path__) if not m.name.startswith("_")})
 
 
 def faults() -> list[str]:

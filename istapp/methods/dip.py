@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from istapp.basics.errors import UserError
 from istapp.method import loading
 from istapp.method.base import Method, Option
-from istapp.method.precision import native
+from istapp.method.precision import lay_out, native
 from istapp.sampling import BlockSampling
 
 ITERATIONS = 2000
@@ -199,7 +200,7 @@ class DeepImagePrior(Method):
         random = torch.Generator(y.device).manual_seed(self.seed)
         z = torch.rand(1, INPUT_CHANNELS, height, width, generator=random, device=y.device, dtype=y.dtype)
         z = (INPUT_SCALE * z).contiguous(memory_format=torch.channels_last)
-        network = self.network().to(y).to(memory_format=torch.channels_last)
+        network = lay_out(self.network().to(y))
         optimiser = torch.optim.Adam(network.parameters(), self.rate, fused=True)
         penalty, average, losses = self.penalty(), None, []
         with torch.enable_grad(), _Progress(self.name, self.iterations, self.minutes) as progress:
@@ -214,6 +215,7 @@ class DeepImagePrior(Method):
                 average = _averaged(average, output.detach(), k)
                 if progress.over(k + 1, losses[-1]):
                     break
+        assert average is not None  # there is one iteration at least
         return Fit(average, torch.stack(losses))
 
 
@@ -263,7 +265,7 @@ class _Progress:
 METHOD = DeepImagePrior
 
 
-def build(weights: str | Path | None = None, **options: float) -> DeepImagePrior:
+def build(weights: str | Path | None = None, **options: Any) -> DeepImagePrior:
     """Return the deep image prior; `DeepImagePrior.options` has its options."""
     loading.no_weights("dip", weights)
     return DeepImagePrior(**options)

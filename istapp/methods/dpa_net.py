@@ -83,10 +83,12 @@ def initialise(network: nn.Module, draw: Callable[[Tensor], object]) -> None:
     r"""Draw the kernels of convolutions with `draw`, biases zero, the scales of batch normalisation N(1, 0.02²)."""
     for layer in network.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            nn.init.zeros_(layer.bias)
-            draw(layer.weight) if layer.weight.ndim == 4 else nn.init.trunc_normal_(
-                layer.weight, std=0.1, a=-0.2, b=0.2
-            )
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            if layer.weight.ndim == 4:
+                draw(layer.weight)
+            else:
+                nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1, 0.02)
 
@@ -209,7 +211,8 @@ def total_variation(x: Tensor) -> Tensor:
 
     The mean over the batch of (B, 1, H, W), a scalar.
     """
-    return sum((x - x.roll(1, axis)).abs().sum((1, 2, 3)).mean() for axis in (2, 3))
+    down, across = ((x - x.roll(1, axis)).abs().sum((1, 2, 3)).mean() for axis in (2, 3))
+    return down + across
 
 
 class DPANet(SmallBlocks):

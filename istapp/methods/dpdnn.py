@@ -30,8 +30,8 @@ from istapp.sampling import BlockSampling
 LEVELS = 4
 
 
-def _conv(before: int, after: int, **options: int) -> nn.Conv2d:
-    return nn.Conv2d(before, after, 3, padding=1, **options)
+def _conv(before: int, after: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(before, after, 3, stride, padding=1)
 
 
 class Encoder(nn.Module):
@@ -87,7 +87,7 @@ class UNet(nn.Module):
         for level, encoder in enumerate(self.encoders):
             skipped.append(encoder(x))
             # As in the released file: levels 3 and 4 shrink by the convolutions of levels 1 and 2.
-            x = F.relu(self.encoders[level % 2].shrink(skipped[-1]))
+            x = F.relu(self.encoders[level % 2].get_submodule("shrink")(skipped[-1]))
         x = F.relu(self.bottom(x))
         for decoder in self.decoders:
             x = decoder(x, skipped.pop())

@@ -9,6 +9,7 @@ does not arrive in its 400 iterations. Chapter 02 derives it.
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class FISTA(Method):
 METHOD = FISTA
 
 
-def build(weights: str | Path | None = None, **options: float) -> FISTA:
+def build(weights: str | Path | None = None, **options: Any) -> FISTA:
     """Return FISTA; `METHOD.options` has its options."""
     loading.no_weights("fista", weights)
     return FISTA(**options)

@@ -45,6 +45,9 @@ class SharedNorm(nn.Module):
     fit none, and the network would compute something else in evaluation than in training.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int, iterations: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
@@ -131,7 +134,8 @@ class GDN(Network):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.constant_(module.bias, 0.001)
+                if module.bias is not None:
+                    nn.init.constant_(module.bias, 0.001)
 
     def trace(self, y: Tensor, sampling: BlockSampling) -> list[Tensor]:
         """Return the images x_0 ... x_B, each (B, 1, H, W)."""

@@ -11,6 +11,7 @@ chosen on training images (`data/results/tuning.csv`), never on a test set. Chap
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -47,7 +48,7 @@ class ISTA(Method):
 METHOD = ISTA
 
 
-def build(weights: str | Path | None = None, **options: float) -> ISTA:
+def build(weights: str | Path | None = None, **options: Any) -> ISTA:
     """Return ISTA; `METHOD.options` has its options."""
     loading.no_weights("ista", weights)
     return ISTA(**options)

@@ -68,7 +68,7 @@ class ISTANet(Network):
 
     name = "ista-net"
     block_alone = True
-    stage: type[nn.Module] = Stage
+    stage: type[Stage] = Stage
 
     def __init__(self, stages: int = 9, channels: int = 32, ratio: float | None = None) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class ISTANet(Network):
     def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_squared) -> Tensor:
         """Return the error of the last image plus 0.01 times the symmetry error summed over the stages, a scalar."""
         images, compared = self.trace(sampling.A(x), sampling)
-        symmetry = sum(stage.symmetry(d) for stage, d in zip(self.stages, compared))
+        symmetry = sum(stage.symmetry(d) for stage, d in zip(self.stages, compared) if isinstance(stage, Stage))
         return error(images[-1], x) + 0.01 * symmetry
 
 

@@ -103,8 +103,8 @@ class LDAMP(Network):
         noisy = x + self.noise(x) * torch.randn_like(x)
         count = len(self.denoisers)
         errors = [
-            error(denoiser(noisy[i::count]) / denoiser.largest, x[i::count] / denoiser.largest)
-            for i, denoiser in enumerate(self.denoisers[: len(x)])
+            error(denoiser(noisy[i::count]) / largest, x[i::count] / largest)
+            for i, (denoiser, largest) in enumerate(zip(self.denoisers[: len(x)], self.edges[1:]))
         ]
         return torch.stack(errors).mean()
 

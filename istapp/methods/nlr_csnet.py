@@ -128,7 +128,7 @@ class NLRCSNet(DeepImagePrior):
 METHOD = NLRCSNet
 
 
-def build(weights: str | Path | None = None, **options: float) -> NLRCSNet:
+def build(weights: str | Path | None = None, **options: Any) -> NLRCSNet:
     """Return the method; `NLRCSNet.options` has its options."""
     loading.no_weights("nlr-csnet", weights)
     return NLRCSNet(**options)

@@ -6,6 +6,7 @@ chosen on training images (`data/results/tuning.csv`). Chapter 02 derives it.
 """
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -41,7 +42,7 @@ class TotalVariation(Method):
 METHOD = TotalVariation
 
 
-def build(weights: str | Path | None = None, **options: float) -> TotalVariation:
+def build(weights: str | Path | None = None, **options: Any) -> TotalVariation:
     """Return the total variation method; `METHOD.options` has its options."""
     loading.no_weights("tv", weights)
     return TotalVariation(**options)

@@ -3,6 +3,7 @@ r"""Denoisers for message passing: images (B, 1, H, W) and the deviation of the 
 Images lie in [0, 1], so a noise of 25 in the 8-bit units of the denoising literature is 25/255 here.
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -76,8 +77,7 @@ class BM3D:
 
     def __call__(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Denoise with the package's own settings ("np")."""
-        import bm3d
-
+        bm3d = import_module("bm3d")  # optional, so no name that a reader of types could look up
         images = v[:, 0].double().cpu().numpy()
         # A deviation of zero has no thresholds to set; a millionth of the range changes nothing.
         noise = sigma.double().clamp(min=1e-6).tolist()

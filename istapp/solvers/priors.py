@@ -24,9 +24,11 @@ class Prior(Protocol):
 
     def value(self, x: Tensor) -> Tensor:
         """Return :math:`g(x)` of each image, (B, 1, H, W) -> (B,)."""
+        ...
 
     def prox(self, v: Tensor, t: float) -> Tensor:
         r"""Return :math:`\mathrm{prox}_{t g}(v)`, the same shape as `v`."""
+        ...
 
 
 def soft(v: Tensor, threshold: float | Tensor) -> Tensor:

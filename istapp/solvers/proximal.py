@@ -22,18 +22,20 @@ from istapp.solvers.priors import Prior
 
 
 class Operator(Protocol):
-    r"""What a solver knows of a sampling operator; `BlockSampling` is one.
+    r"""What a solver knows of a sampling operator; `BlockSampling` is one."""
 
-    `norm` is the largest eigenvalue of :math:`\Phi^\top\Phi`.
-    """
+    @property
+    def norm(self) -> float:
+        r"""The largest eigenvalue of :math:`\Phi^\top\Phi`."""
+        ...
 
-    norm: float
-
-    def A(self, x: Tensor) -> Tensor:  # noqa: N802
+    def A(self, x: Tensor) -> Tensor:
         """Measure `x`."""
+        ...
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Back-project `y`."""
+        ...
 
 
 @dataclass

@@ -60,19 +60,19 @@ class Draws:
         recipe, device = self.recipe, self.patches.device
         torch.manual_seed(seed_of(self.seed, step, NOISE))  # what a loss draws itself, such as a denoiser's noise
         if isinstance(self.sampling, MixedSampling):  # else a network of one matrix and one ratio
-            self._renew(step)
+            self._renew(self.sampling, step)
             draws = recipe.batch if recipe.ratio_per_sample else 1
             uniform = torch.rand(draws, generator=generator(self.seed, step, RATIOS))
             which = torch.bucketize(uniform, self.bounds, right=True).expand(recipe.batch)[self.mine]
             self.sampling.choose(sent(which, device))
         return self.patches.draw(recipe.batch, generator(self.seed, step, PATCHES))[self.mine]
 
-    def _renew(self, step: int) -> None:
+    def _renew(self, sampling: MixedSampling, step: int) -> None:
         """Replace the matrix where a step belongs to another one; the first is that of the run's matrix seed."""
         epoch = step // self.recipe.renew_matrix if self.recipe.renew_matrix else 0
         if epoch != self._epoch:
             self._epoch = epoch
-            self.sampling.renew(self._rows(epoch))
+            sampling.renew(self._rows(epoch))
 
     def _rows(self, epoch: int) -> Tensor:
         """Return the rows of an epoch's matrix, and have those of the next ones made."""

@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(weights, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:
         """Take one step along the gradients."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[Tensor]] = {}
@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
                 self._step_together(weights, group["lr"], group["momentum"])
 
     def _step_together(self, weights: list[Tensor], rate: float, momentum: float) -> None:
-        gradients = [weight.grad for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         averages = [self.state[weight].setdefault("average", torch.zeros_like(weight)) for weight in weights]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, averages, momentum)

@@ -90,7 +90,7 @@ def _pieces(prefix: Path) -> list[tuple[tuple[int, int, int], Path]]:
     pattern = re.compile(re.escape(prefix.name) + r"\.state-(\d+)-(\d+)of(\d+)\.pt")
     folder = prefix.parent.iterdir() if prefix.parent.is_dir() else ()
     matches = ((pattern.fullmatch(path.name), path) for path in folder)
-    return sorted((tuple(int(n) for n in match.groups()), path) for match, path in matches if match)
+    return sorted(((int(m[1]), int(m[2]), int(m[3])), path) for m, path in matches if m)
 
 
 def _newest(prefix: Path) -> list[Path]:

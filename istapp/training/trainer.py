@@ -17,7 +17,7 @@ from istapp.basics.errors import UserError, reason
 from istapp.basics.paths import write_table
 from istapp.images.datasets import Image, data_hash
 from istapp.method.base import Network, Tied
-from istapp.method.precision import exact_float32, native
+from istapp.method.precision import exact_float32, lay_out, native
 from istapp.training import state
 from istapp.training.draws import Draws
 from istapp.training.gradients import CLASSES, MODES, Gradient
@@ -141,7 +141,7 @@ class Trainer:
         self.training, self.validation = split(run.images)
         self.network = run.network.to(self.device).train().requires_grad_(True)
         if (self.device.type, run.precision) != ("cuda", "float32"):  # where other layouts have slow kernels only
-            self.network.to(memory_format=torch.channels_last)
+            lay_out(self.network)
         if self.recipe.silent_start:
             _silence(self.network)
         self.optimisers = _optimisers(self.network, self.recipe)
