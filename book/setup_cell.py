@@ -1,8 +1,12 @@
-# In Colab: fetch the project and install it beside Colab's own packages. Anywhere else this cell does nothing.
+# In Colab: fetch the project and install it beside Colab's own packages.
+# Anywhere else this cell does nothing.
 import importlib.util, pathlib, subprocess, sys
 ADDRESS = ""  # written by `make address URL=https://github.com/OWNER/NAME`
-if ADDRESS and "google.colab" in sys.modules and not importlib.util.find_spec("istapp"):
-    subprocess.run(["git", "clone", "--quiet", "--depth", "1", ADDRESS, "istapp-book"], check=True)
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*install, "--editable", "istapp-book"], check=True)
+colab = "google.colab" in sys.modules
+if ADDRESS and colab and not importlib.util.find_spec("istapp"):
+    clone = ["git", "clone", "--quiet", "--depth", "1"]
+    subprocess.run([*clone, ADDRESS, "istapp-book"], check=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    install += ["--no-build-isolation", "--editable", "istapp-book"]
+    subprocess.run(install, check=True)
     sys.path.insert(0, str(pathlib.Path("istapp-book").resolve()))

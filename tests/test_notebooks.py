@@ -120,7 +120,7 @@ def test_markdown_renders_in_jupyter_github_and_colab(path):
 @named(CHAPTERS)
 def test_code_cells_are_short(path):
     counts = [lines(cell) for cell in cells(path, "code") if "setup" not in cell["tags"]]
-    assert max(counts) <= 30 and statistics.median(counts) <= 6, counts
+    assert max(counts) <= 30 and statistics.median(counts) <= 8, counts  # of 80 columns
 
 
 @named(NOTEBOOKS)
