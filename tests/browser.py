@@ -13,7 +13,8 @@ import pytest
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here (Debian: apt-get install chromium)")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--remote-debugging-pipe")
-CODES = {"ArrowRight": 39, "ArrowLeft": 37, "Home": 36, "End": 35, "Tab": 9, "PageUp": 33, "PageDown": 34, " ": 32}
+CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35, "PageUp": 33,
+         "PageDown": 34, "Tab": 9, "Enter": 13, " ": 32}  # fmt: skip
 
 
 class Browser:
@@ -78,9 +79,9 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait(self, condition: str) -> None:
-        """Wait until an expression of the page is true, ten seconds at most."""
-        script = f"""new Promise((done) => {{ let left = 500; const look = () => {{
+    def wait(self, condition: str, seconds: float = 10) -> None:
+        """Wait until an expression of the page is true, so many seconds at most."""
+        script = f"""new Promise((done) => {{ let left = {int(50 * seconds)}; const look = () => {{
             if (({condition}) || !left--) done(left >= 0); else setTimeout(look, 20); }}; look(); }})"""
         assert self.value(script), f"never true: {condition}"
 
@@ -88,9 +89,15 @@ class Browser:
         """Press and release keys, one after the other."""
         for key in keys:
             what = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": CODES[key]}
-            text = {"text": key} if key == " " else {}
+            text = {" ": {"text": " "}, "Enter": {"text": "\r"}}.get(key, {})
             self.do("Input.dispatchKeyEvent", type="keyDown", **what, **text)
             self.do("Input.dispatchKeyEvent", type="keyUp", **what)
+
+    def choose(self, field: str, *files: Path) -> None:
+        """Choose files in the field that a CSS selector finds."""
+        root = self.do("DOM.getDocument")["root"]["nodeId"]
+        node = self.do("DOM.querySelector", nodeId=root, selector=field)["nodeId"]
+        self.do("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
 
     def drag(self, *points: tuple[float, float]) -> None:
         """Put the mouse down on the first point, move it over the others, and release it."""
