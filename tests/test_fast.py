@@ -9,6 +9,7 @@ from istapp import methods
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.experiments.evaluation import evaluate, read_rows
+from istapp.images import datasets
 from istapp.method.fast import fast, networks
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling

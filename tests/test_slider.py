@@ -180,6 +180,23 @@ def test_what_cannot_be_shown_is_refused(change, fault):
         slider(**given)
 
 
+def test_figures_may_come_one_by_one():
+    open_at_once = []
+
+    def drawn():
+        for _ in range(4):
+            yield charts(1)[0]
+            open_at_once.append(len(plt.get_fignums()))
+
+    slider(drawn(), "Charts", CAPTIONS[:4])
+    assert open_at_once == [0, 0, 0, 0]
+
+
+def test_images_and_figures_do_not_mix():
+    with pytest.raises(ValueError, match="not both"):
+        slider([sheets()[0], *charts(1)], "Both", CAPTIONS[:2])
+
+
 def test_figures_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match="one size"):
         slider([*charts(1), *charts(1, (5, 3))], "Charts", CAPTIONS[:2])

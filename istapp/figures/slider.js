@@ -8,7 +8,7 @@ for (const box of document.querySelectorAll(".istapp-slider:not([data-live])")) 
   const live = document.createElement("div");
   live.className = "live";
   const view = make(live, "div", { className: "panels" });
-  view.style.maxWidth = `${widest * panels}px`;
+  live.style.maxWidth = `${Math.max(320, widest * panels)}px`;
   const canvases = Array.from({ length: panels }, (_, panel) => {
     const part = make(view, "div");
     if (headings[panel]) make(part, "span", { textContent: headings[panel] });

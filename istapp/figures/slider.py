@@ -11,12 +11,12 @@ last frame stand beside each other; a front end without HTML shows the same thre
 import base64
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from istapp.figures.sprite import Film, Frame, films
+from istapp.figures.sprite import Film, Frame, films, gather
 
 LIMIT = 400_000  # bytes of HTML for one slider; a page holds several
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ class Slider:
 
 
 def slider(
-    frames: Sequence[Frame],
+    frames: Iterable[Frame],
     label: str,
     captions: Sequence[str],
     headings: Sequence[str] = (),
@@ -59,7 +59,8 @@ def slider(
 
     Args:
         frames: all images, (H, W), (1, 1, H, W) or (3, 1, H, W) from 0 to 1; all tuples of such images, which stand
-            beside each other; or all matplotlib figures, of one size and with fixed axes, which are closed.
+            beside each other; or all matplotlib figures, of one size and with fixed axes, which are closed (many
+            are best drawn one by one, in a generator).
         label: what the slider moves through, said once by a screen reader; unique on its page.
         captions: what each frame shows, with its number; the text beside the slider and for screen readers.
         headings: a word above each image of a frame; needed where there are several.
@@ -70,29 +71,31 @@ def slider(
 
     Raises:
         ValueError: fewer than two frames; captions or headings that do not match them, are empty or repeat themselves;
-            frames of several sizes; more bytes than a page should carry.
+            frames of several kinds or sizes; more bytes than a page should carry.
     """
-    _check(frames, label, captions, start)
-    kept = sorted({0, len(frames) // 2, len(frames) - 1})
-    for film in films(frames, kept):
+    count = len(captions)
+    kept = sorted({0, count // 2, count - 1})
+    gathered = gather(frames, kept)
+    _check(len(gathered), label, captions, start)
+    for film in films(gathered, kept):
         if len(headings) != (film.panels if headings or film.panels > 1 else 0) or not all(headings):
             raise ValueError(f"{film.panels} images in a frame need as many headings, not {list(headings)}")
-        page = _page(film, kept, label, list(captions), list(headings), start % len(frames))
+        page = _page(film, kept, label, list(captions), list(headings), start % count)
         if len(page) <= LIMIT:
             return Slider(label, tuple(captions), page, film.picture, film.kind)
     raise ValueError(f"the slider weighs {len(page):,} bytes, more than {LIMIT:,}: take fewer or smaller frames")
 
 
-def _check(frames: Sequence[Frame], label: str, captions: Sequence[str], start: int) -> None:
-    if len(frames) < 2:
+def _check(count: int, label: str, captions: Sequence[str], start: int) -> None:
+    if count < 2:
         raise ValueError("a slider needs two frames or more")
-    if len(captions) != len(frames):
-        raise ValueError(f"{len(frames)} frames need as many captions, not {len(captions)}")
+    if len(captions) != count:
+        raise ValueError(f"{count} frames need as many captions, not {len(captions)}")
     if not label.strip() or not all(caption.strip() for caption in captions):
         raise ValueError("the label and every caption must say something")
-    if len(set(captions)) < len(captions):
+    if len(set(captions)) < count:
         raise ValueError("two frames have one caption: say what tells them apart")
-    if not -len(frames) <= start < len(frames):
+    if not -count <= start < count:
         raise ValueError(f"there is no frame {start} to start with")
 
 

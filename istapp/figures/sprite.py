@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 from xml.etree import ElementTree
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from istapp.plotting import as_pixels
+from istapp.figures.plotting import as_pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 Picture = Tensor | np.ndarray
 Frame = Union[Picture, tuple[Picture, ...], "Figure"]
 
+Row = list[np.ndarray]  # the images of one frame, (H, W) or (H, W, 3), 0 to 255
+
 QUALITIES = (90, 80, 70, 60, 50, 40, 30)  # of WebP
 SVG = "http://www.w3.org/2000/svg"
 LINK = "http://www.w3.org/1999/xlink"
 WORTH_SHARING = 160  # bytes of a part of a chart; a reference has about sixty
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure as an SVG and, where it stands alone as well, as (H, W, 3) pixels."""
+
+    svg: ElementTree.Element
+    pixels: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -41,31 +51,45 @@ class Film:
     widest: int  # a panel is shown at most that wide
 
 
-def films(frames: Sequence[Frame], kept: list[int]) -> Iterator[Film]:
-    """Put frames into one file: photographs in falling quality, to be taken until the size will do; charts once.
+def gather(frames: Iterable[Frame], kept: Collection[int]) -> "list[Row] | list[Chart]":
+    """Make of each frame what can be put into one file; a figure is closed before the next one is asked for.
 
     Args:
-        frames: as `istapp.figures.slider.slider` takes them; figures are closed.
+        frames: as `istapp.figures.slider.slider` takes them.
         kept: the numbers of the frames that stand alone as well.
 
     Raises:
-        ValueError: the frames differ in size or number of images.
+        ValueError: the frames are of several kinds, or differ in size or number of images.
     """
-    if hasattr(frames[0], "savefig"):
-        yield _charts(frames, kept)
+    made = [
+        _chart(frame, i in kept) if hasattr(frame, "savefig") else _row(frame if isinstance(frame, tuple) else (frame,))
+        for i, frame in enumerate(frames)
+    ]
+    if len(kinds := {type(one) for one in made}) > 1:
+        raise ValueError("a slider shows images or figures, not both")
+    if kinds == {Chart}:
+        shapes = {(int(one.svg.get("width")), int(one.svg.get("height"))) for one in made}
+    else:
+        shapes = {(len(row), *panel.shape) for row in made for panel in row}
+    if len(shapes) > 1:
+        raise ValueError(f"the frames of a slider have one size and number of images, not {sorted(shapes)}")
+    return made
+
+
+def films(gathered: "list[Row] | list[Chart]", kept: Sequence[int]) -> Iterator[Film]:
+    """Put frames into one file: photographs in falling quality, to be taken until the size will do; charts once."""
+    if isinstance(gathered[0], Chart):
+        yield _charts(gathered, kept)
         return
-    rows = [[_bytes(image) for image in (frame if isinstance(frame, tuple) else (frame,))] for frame in frames]
-    if len(shapes := {panel.shape for row in rows for panel in row}) > 1 or len({len(row) for row in rows}) > 1:
-        raise ValueError(f"the images of a slider have one size and number in every frame, not {sorted(shapes)}")
     for quality in QUALITIES:
-        yield _photographs(rows, kept, quality)
+        yield _photographs(gathered, kept, quality)
 
 
 def _address(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _photographs(rows: list[list[np.ndarray]], kept: list[int], quality: int) -> Film:
+def _photographs(rows: list[Row], kept: Sequence[int], quality: int) -> Film:
     (height, width, *_), panels = rows[0][0].shape, len(rows[0])
     strips = [np.concatenate(row, axis=1) for row in rows]
     stills = [strips[i] for i in kept]
@@ -76,6 +100,10 @@ def _photographs(rows: list[list[np.ndarray]], kept: list[int], quality: int) ->
         picture=_encoded(together, "JPEG", 90), kind="image/jpeg",
         width=width, height=height, panels=panels, density=1, widest=round(1.5 * width),
     )  # fmt: skip
+
+
+def _row(panels: tuple[Picture, ...]) -> Row:
+    return [_bytes(image) for image in panels]
 
 
 def _bytes(image: Picture) -> np.ndarray:
@@ -91,17 +119,19 @@ def _encoded(pixels: np.ndarray, form: str, quality: int = 90) -> bytes:
     return file.getvalue()
 
 
-def _charts(figures: "Sequence[Figure]", kept: list[int]) -> Film:
+def _chart(figure: "Figure", is_kept: bool) -> Chart:
     import matplotlib.pyplot as plt
 
-    drawn = [_drawn(figure) for figure in figures]
-    if len(sizes := {(svg.get("width"), svg.get("height")) for svg in drawn}) > 1:
-        raise ValueError(f"the figures of a slider have one size, not {sorted(sizes)}")
+    made = Chart(_drawn(figure), _pixels(figure) if is_kept else None)
+    plt.close(figure)  # or a front end would show it once more
+    return made
+
+
+def _charts(charts: list[Chart], kept: Sequence[int]) -> Film:
+    drawn = [chart.svg for chart in charts]
     alone = [ElementTree.tostring(drawn[i]) for i in kept]
-    pictures = np.concatenate([_pixels(figures[i]) for i in kept])
-    for figure in figures:
-        plt.close(figure)  # or a front end would show each of them once more
-    width, height = (int(side) for side in sizes.pop())
+    pictures = np.concatenate([charts[i].pixels for i in kept])
+    width, height = (int(drawn[0].get(side)) for side in ("width", "height"))
     return Film(
         sprite=_address(ElementTree.tostring(_sheet(drawn, width, height)), "image/svg+xml"),
         stills=[_address(content, "image/svg+xml") for content in alone],
