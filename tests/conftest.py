@@ -44,6 +44,12 @@ def data_dir() -> Path:
 
 
 @pytest.fixture
+def whole_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every training as whole, whatever weights lie in this checkout."""
+    monkeypatch.setattr("istapp.paper.results.trained", lambda run: 1.0)
+
+
+@pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the project's sources to be edited at will."""
     return copy_sources(tmp_path / "checkout")

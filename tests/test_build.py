@@ -52,7 +52,7 @@ def test_edited_markdown_is_shown_without_execution(book):
     write_chapter(book, [("markdown", CHAPTER[0][1].replace("Old", "New"), {}), *CHAPTER[1:]])
     assert build(book, "publish").returncode == 0
     page = (book / "build" / "html" / "notebooks" / "01_trial.html").read_text(encoding="utf-8")
-    assert "New words" in page and "laptop forty-two" in page
+    assert "New words" in page and "laptop 41.96 forty-two" in page
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,8 @@ def test_a_claim_that_fails_is_a_fault_of_the_pages(tmp_path):
     assert claim_faults(tmp_path) == []  # a book without claims
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "claims.csv").write_text("id,page\n")
-    package = tmp_path / "istapp"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
+    package = tmp_path / "istapp" / "paper"
+    package.mkdir(parents=True)
     (package / "claims.py").write_text("print('a page: no longer holds')\nraise SystemExit(1)\n")
     assert claim_faults(tmp_path) == ["a page: no longer holds"]
     (package / "claims.py").write_text("print('all is well')\n")

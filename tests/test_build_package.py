@@ -69,7 +69,8 @@ def test_installed_package_works_away_from_the_checkout(wheel, tmp_path):
     code = """
 import pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from istapp import datasets, paths
+from istapp.basics import paths
+from istapp.images import datasets
 assert paths.DATA.is_relative_to(sys.argv[1]), paths.DATA
 print(datasets.photo("chelsea").size)
 """

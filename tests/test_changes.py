@@ -19,7 +19,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_training: None) -> Path:
     """A folder of results under version control, recorded, which the module takes for its own."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     store(tmp_path / "main.csv", whole("28.4000", ratio="10", ssim=""))
@@ -54,7 +54,7 @@ def test_better_rows_are_told_with_their_cells_and_verdicts_and_must_be_accepted
     assert "main.csv: changed\n  11 rows before, 11 now: 0 added, 0 gone, 11 with another PSNR" in out
     assert "dB: Set11 boats 10 %: 28.4000 -> 28.9000" in out
     assert "verdict: table1/Set11/10/ista-net-pp: ours 28.4000 -> 28.9000" in out
-    assert "verdict reproduced -> exceeded" in out
+    assert "verdict replicated -> exceeded" in out
     for partly in (("main.csv",), ("ledger.csv",), ("other.csv",)):
         assert write(capsys, *partly)[0] == 2
     assert (folder / "hashes.csv").read_bytes() + (folder / "ledger.csv").read_bytes() == before
@@ -77,9 +77,9 @@ def test_lost_new_and_changed_files_are_told(folder, capsys):
 
 def test_an_edited_entry_alone_must_be_accepted_too(folder, capsys):
     path = folder / "ledger.csv"
-    path.write_text(path.read_text().replace(",reproduced,trained on", ",exceeded,trained on"))
+    path.write_text(path.read_text().replace(",replicated,trained on", ",exceeded,trained on"))
     code, out, _ = write(capsys)
-    assert code == 2 and "ledger.csv: changed\n  verdict: table1/Set11/10/ista-net-pp: verdict exceeded -> repr" in out
+    assert code == 2 and "ledger.csv: changed\n  verdict: table1/Set11/10/ista-net-pp: verdict exceeded -> repl" in out
 
 
 def test_without_a_record_every_file_is_new(folder, capsys):

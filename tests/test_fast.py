@@ -7,6 +7,7 @@ import torch
 
 from istapp import methods
 from istapp.__main__ import main
+from istapp.basics import paths
 from istapp.experiments.evaluation import evaluate, read_rows
 from istapp.images import datasets
 from istapp.method.fast import fast, networks
@@ -66,7 +67,7 @@ def test_every_kind_of_method_has_a_fast_path() -> None:
 
 
 def test_the_flag_on_the_command_line(tmp_path: Path) -> None:
-    image = Path(datasets.__file__).parents[1] / "data" / "photos" / "chelsea.png"
+    image = paths.PHOTOS / "chelsea.png"
     out = tmp_path / "fast.png"
     command = ["reconstruct", str(image), "--method", "ista-net-plus", "--ratio", "10", "--fast", "--out", str(out)]
     assert main(command) == 0 and out.exists()

@@ -15,11 +15,25 @@ from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.images.registry import entries as registered
 from istapp.method import weights
-from istapp.paper import judgement, ledger, results, statements, tabulated
-from istapp.paper.judgement import Entry, Measured, judged, largest, mean, minus
-from istapp.paper.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from istapp.paper import judgement, ledger, results, statements, tabulated, verdicts
+from istapp.paper.judgement import Entry, Measured, Witnesses, judged, largest, mean, minus
+from istapp.paper.verdicts import (
+    ADDS_UP,
+    COUNTED,
+    COUNTED_OTHERWISE,
+    DOES_NOT_ADD_UP,
+    EXCEEDED,
+    LAPTOP,
+    NOT_MEASURABLE,
+    NOT_REPLICATED,
+    NOT_RUN,
+    PART,
+    REPLICATED,
+    REPRODUCED,
+)
 
 BSD68 = [entry.file.rpartition(".")[0] for entry in registered("BSD68")]
+CELLS = 147
 SPREAD = st.none() | st.floats(0, 1)
 
 
@@ -41,7 +55,7 @@ def test_a_number_that_is_not_finite_enters_no_entry():
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_training: None) -> Path:
     """A folder of results with two files of rows and a recorded ledger, which the module takes for its own."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     store(tmp_path / "main.csv", whole("28.4000", ratio="10", ssim=""))
@@ -93,15 +107,16 @@ def test_every_number_of_the_text_stands_in_the_ledger(empty):
 
 def test_without_rows_nothing_is_claimed_that_needs_them(empty):
     for entry in empty:
-        assert entry.edition in ("", "built", "arithmetic") and entry.laptop is None
-        if not entry.edition:
-            assert entry.verdict in (NOT_RUN, NOT_MEASURABLE) and entry.ours is None and entry.note
-        if entry.verdict == NOT_RUN and entry.note.startswith("istapp train "):
-            assert entry.note.split("; ")[0].split(", ")[0].split()[-1] in judgement.ALL
+        assert entry.laptop is entry.part is entry.released is None
+        if entry.kind not in ("count", "sum") and entry.id != "text/plants":
+            assert entry.verdict in (NOT_RUN, NOT_MEASURABLE) and entry.ours is None
+            assert entry.note if entry.verdict == NOT_MEASURABLE else entry.command
+        if entry.command.startswith("istapp train "):
+            assert entry.command.split("; ")[0].split(", ")[0].split()[-1] in judgement.ALL
 
 
 def test_the_paper_contradicts_itself_where_we_say_so_and_nowhere_else(empty):
-    wrong = {entry.id for entry in empty if entry.edition == "arithmetic" and entry.verdict == NOT_REPRODUCED}
+    wrong = {entry.id for entry in empty if entry.kind == "sum" and entry.verdict == DOES_NOT_ADD_UP}
     assert wrong == {"arithmetic/cbs", "arithmetic/converged"}
     (most,) = (entry for entry in empty if entry.id == "arithmetic/cbs")
     assert most.ours == pytest.approx(0.98) and "0.64 dB is the mean" in most.note
@@ -110,44 +125,72 @@ def test_the_paper_contradicts_itself_where_we_say_so_and_nowhere_else(empty):
 def test_counts_are_those_of_the_built_networks(empty):
     by_id = {entry.id: entry for entry in empty}
     assert by_id["table4/c/parameters"].ours == 753_800
-    assert [by_id[f"table4/{s}/parameters"].verdict for s in "abcde"] == [REPRODUCED] * 2 + [NOT_REPRODUCED] + [
-        REPRODUCED
-    ] * 2
+    assert [s for s in "abcde" if by_id[f"table4/{s}/parameters"].verdict == COUNTED_OTHERWISE] == ["c"]
     assert judgement.counts("ista-net-plus") == (336_978,) * 5 and judgement.counts("ista-net-pp") == (760_220,)
     assert judgement.counts("no-such-method") == ()
     if "reconnet" in methods.names():
-        assert by_id["table1/parameters/one/reconnet"].verdict == REPRODUCED
+        assert by_id["table1/parameters/one/reconnet"].verdict == COUNTED
         total = by_id["table1/parameters/all/reconnet"]
-        assert total.ours == pytest.approx(1.900530) and total.verdict == NOT_REPRODUCED
+        assert total.ours == pytest.approx(1.900530) and total.verdict == COUNTED_OTHERWISE
+
+
+BLANK = Entry("x", "Table 1", "x", "dB", 30.0)
 
 
 @given(st.floats(0, 60), SPREAD)
 def test_a_measured_number_gets_the_verdict_of_the_rule(ours, spread):
-    blank = Entry("x", "Table 1", "x", "dB", 30.0)
-    entry = judged(blank, measured(ours, spread), measured(12), "run it")
-    assert entry.verdict == results.verdict(30.0, ours, spread) and entry.edition == "paper"
-    assert (entry.ours, entry.laptop, entry.run) == (ours, 12, "r")
+    entry = judged(BLANK, Witnesses(measured(ours, spread), laptop=measured(12)), "run it")
+    assert entry.verdicts == (verdicts.replication(30.0, ours, spread),)
+    assert (entry.ours, entry.laptop, entry.run, entry.spread, entry.command) == (ours, 12, "r", spread, "")
     assert entry.difference == pytest.approx(ours - 30)
-    assert judged(blank, measured(ours, spread), None, "", "no protocol").verdict == NOT_MEASURABLE
+    unknown = judged(BLANK, Witnesses(measured(ours, spread), released=measured(30)), "", "no protocol")
+    assert unknown.verdicts == (NOT_MEASURABLE,) and unknown.ours == ours
 
 
 @given(st.floats(0, 60))
 def test_neither_the_laptop_nor_a_part_of_a_set_ever_decides(value):
-    blank = Entry("x", "Table 1", "x", "dB", 30.0)
-    beside = judged(blank, None, measured(value), "run it")
-    assert (beside.verdict, beside.edition, beside.ours, beside.note) == (NOT_RUN, "laptop", None, "run it")
-    part = judged(blank, measured(value, whole=False), measured(value, whole=False), "run it")
-    assert part.verdict == NOT_RUN and part.ours is None and part.laptop is None and "missing" in part.note
+    beside = judged(BLANK, Witnesses(laptop=measured(value)), "run it")
+    assert (beside.verdict, beside.ours, beside.laptop, beside.command) == (LAPTOP, None, value, "run it")
+    some = measured(value, whole=False)
+    part = judged(BLANK, Witnesses(some, some, some, some), "run it")
+    assert part.verdict == NOT_RUN and part.ours is part.part is part.laptop is part.released is None
+    assert part.command == "run it" and "missing" in part.note
 
 
-def test_the_boundary_of_a_tenth_belongs_to_reproduced():
+@given(st.floats(0, 60), st.floats(0, 60))
+def test_two_witnesses_have_a_verdict_each(theirs, ours):
+    both = judged(BLANK, Witnesses(measured(ours), released=measured(theirs)), "run it")
+    assert both.verdicts == (verdicts.reproduction(30.0, theirs), verdicts.replication(30.0, ours))
+    theirs_only = judged(BLANK, Witnesses(laptop=measured(ours), released=measured(theirs)), "run it")
+    assert theirs_only.verdicts == both.verdicts[:1] and theirs_only.command == "run it"
+
+
+@given(st.floats(0, 60))
+def test_a_part_of_its_training_is_no_failed_replication(value):
+    entry = judged(BLANK, Witnesses(part=measured(value)), "train on")
+    met = value >= 30 - 0.1 - 1e-9
+    assert entry.verdicts == ((REPLICATED if value <= 30.1 + 1e-9 else EXCEEDED) if met else PART,)
+    assert (entry.ours, entry.part, entry.command) == (None, value, "train on")
+    theirs = judged(BLANK, Witnesses(part=measured(value), released=measured(30)), "train on")
+    assert theirs.verdicts == (REPRODUCED, *(entry.verdicts if met else ()))
+
+
+def test_the_share_of_a_training_is_told(monkeypatch):
+    monkeypatch.setattr(results, "trained", lambda run: 1 / 140)
+    found = {entry.id: entry for entry in ledger.judge(whole(26.0) + whole(24.0, run="ista-net-pp-laptop"))}
+    cell = found["table1/Set11/10/ista-net-pp"]
+    assert (cell.verdict, cell.part, cell.laptop, cell.ours) == (PART, 26.0, 24.0, None)
+    assert "ista-net-pp-main: 1/140 of its training" in cell.note and "istapp train" in cell.command
+
+
+def test_the_boundary_of_a_tenth_belongs_to_replicated(whole_training):
     rows = whole(28.44) + [row(i, 28.2399, ratio=20.0) for i in SET11]
     found = {entry.id: entry for entry in ledger.judge(rows)}
-    assert found["table1/Set11/10/ista-net-pp"].verdict == REPRODUCED
-    assert found["table1/Set11/20/ista-net-pp"].verdict == NOT_REPRODUCED
+    assert found["table1/Set11/10/ista-net-pp"].verdict == REPLICATED
+    assert found["table1/Set11/20/ista-net-pp"].verdict == NOT_REPLICATED
     assert found["table1/Set11/average/ista-net-pp"].verdict == NOT_RUN
-    assert judgement.arithmetic("x", "", "", 1.0, 1.005).verdict == REPRODUCED
-    assert judgement.arithmetic("x", "", "", 1.0, 1.006).verdict == NOT_REPRODUCED
+    assert judgement.arithmetic("x", "", "", 1.0, 1.005).verdict == ADDS_UP
+    assert judgement.arithmetic("x", "", "", 1.0, 1.006).verdict == DOES_NOT_ADD_UP
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 2)), min_size=1, max_size=5))
@@ -156,7 +199,7 @@ def test_a_mean_has_at_most_the_mean_spread_and_a_difference_their_root_of_squar
     whole_ = mean(there)
     assert whole_.value == pytest.approx(sum(v for v, _ in parts) / len(parts))
     assert min(s for _, s in parts) - 1e-9 <= whole_.spread <= max(s for _, s in parts) + 1e-9
-    gap = minus(there[0], there[-1])
+    gap = minus([there[0], there[-1]])
     assert gap.value == parts[0][0] - parts[-1][0] and gap.spread**2 == pytest.approx(
         parts[0][1] ** 2 + parts[-1][1] ** 2
     )
@@ -164,26 +207,25 @@ def test_a_mean_has_at_most_the_mean_spread_and_a_difference_their_root_of_squar
 
 
 def test_a_missing_part_leaves_nothing():
-    assert mean([measured(1), None]) is mean([]) is minus(None, measured(1)) is largest([None, measured(1)]) is None
-    assert (
-        mean([measured(1, 0.1), measured(2)]).spread is None and not minus(measured(1), measured(2, whole=False)).whole
-    )
+    assert mean([measured(1), None]) is mean([]) is minus([None, measured(1)]) is largest([None, measured(1)]) is None
+    assert mean([measured(1, 0.1), measured(2)]).spread is None
+    assert not minus([measured(1), measured(2, whole=False)]).whole
 
 
-def test_averages_and_gains_follow_from_the_rows():
+def test_averages_and_gains_follow_from_the_rows(whole_training):
     levels = dict(zip(paper.RATIOS, (28.34, 32.33, 34.86, 36.94, 38.73), strict=True))
     rows = [r for ratio, level in levels.items() for r in whole(level, ratio=100 * ratio)]
     rows += [r for ratio, level in levels.items() for r in whole(level - 2, ratio=100 * ratio, method="ista-net-plus",
              run=f"ista-net-plus-{100 * ratio:g}")]  # fmt: skip
     found = {entry.id: entry for entry in ledger.judge(rows)}
     average = found["table1/Set11/average/ista-net-pp"]
-    assert average.ours == pytest.approx(sum(levels.values()) / 5) and average.verdict == REPRODUCED
+    assert average.ours == pytest.approx(sum(levels.values()) / 5) and average.verdict == REPLICATED
     gain = found["text/gain/Set11"]
     assert gain.ours == pytest.approx(2) and gain.verdict == EXCEEDED
     assert gain.run.count("ista-net-plus-") == 5 and found["text/gain/BSD68"].verdict == NOT_RUN
 
 
-def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks():
+def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks(whole_training):
     rows = []
     for ratio, whole_image, alone in ((10, 28.1, 27.2), (30, 34.6, 34.1), (50, 38.4, 38.0)):
         switched = {"ratio": float(ratio), "run": "ista-net-pp-table4-b"}
@@ -192,16 +234,16 @@ def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks():
     found = {entry.id: entry for entry in ledger.judge(rows)}
     assert [found[f"table4/{s}/10"].ours for s in "abc"] == [27.2, 28.1, None]
     assert found["text/cbs"].ours == pytest.approx(0.9) and found["text/dus"].verdict == NOT_RUN
-    assert tabulated.ablation(judgement.grouped(rows), "a", 0.3, "paper").value == pytest.approx(34.1)
+    assert tabulated.ablation(judgement.grouped(rows), "a", 0.3).ours.value == pytest.approx(34.1)
 
 
-def test_training_sets_are_compared_in_both_editions():
+def test_training_sets_are_compared_in_both_editions(whole_training):
     levels = {"table4-e": 34.8, "train91": 34.3, "laptop-table4-e": 31.0, "laptop-train91": 30.9}
     rows = [r for run, level in levels.items() for r in whole(level, ratio=30.0, run=f"ista-net-pp-{run}")]
     found = {entry.id: entry for entry in ledger.judge(rows)}
     lead = found["text/training-set/lead"]
-    assert (lead.ours, lead.laptop) == (pytest.approx(0.5), pytest.approx(0.1)) and lead.verdict == REPRODUCED
-    assert found["text/training-set/Train91"].verdict == REPRODUCED
+    assert (lead.ours, lead.laptop) == (pytest.approx(0.5), pytest.approx(0.1)) and lead.verdict == REPLICATED
+    assert found["text/training-set/Train91"].verdict == REPLICATED
 
 
 def test_the_share_of_plants_stands_beside_and_is_no_verdict(tmp_path, monkeypatch):
@@ -221,7 +263,7 @@ def test_recording_twice_changes_nothing(folder):
 def test_a_recorded_ledger_holds(folder, capsys):
     assert main(["ledger"]) == 0
     out, error = capsys.readouterr()
-    assert "numbers: 0 exceeded" in out and "ISTA-Net++ 10 %" in out and not error
+    assert f"Of {CELLS} PSNR cells in" in out and "ISTA-Net++ 10 %" in out and not error
 
 
 @pytest.mark.parametrize("name", ["main.csv", "other.csv"])
@@ -244,7 +286,7 @@ def test_missing_and_unrecorded_files_are_named(folder, capsys):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (",reproduced,", ",exceeded,", "verdict is 'exceeded', but the rows say 'reproduced'"),
+        (",replicated,", ",exceeded,", "verdict is 'exceeded', but the rows say 'replicated'"),
         (",28.3400,", ",28.9000,", "published is '28.9000', but the rows say '28.3400'"),
         ("table1/Set11/10/ista-net-pp,", "table1/Set11/11/ista-net-pp,", "table1/Set11/10/ista-net-pp: is missing"),
     ],
@@ -300,7 +342,21 @@ def test_the_shipped_ledger_follows_from_the_shipped_rows():
     assert ledger.faults(found) == [], "`istapp ledger --write` records new rows"
     with (paths.RESULTS / "ledger.csv").open(newline="", encoding="utf-8") as file:
         assert [r["id"] for r in csv.DictReader(file)] == [entry.id for entry in found]
-    assert sum(ledger.tally(found).values()) == len(found)
+
+
+def test_the_headline_counts_psnr_cells_first_and_every_number_once(empty, whole_training):
+    theirs = whole(28.4, run=results.RELEASED)
+    rows = theirs + whole(28.4) + whole(20.0, run="ista-net-pp-laptop", ratio=20.0) + whole(20.0, ratio=30.0)
+    found = ledger.judge(rows)
+    cells = [entry for entry in found if entry.kind == "cell"]
+    assert len(cells) == CELLS == len([e for e in empty if e.kind == "cell"])
+    assert ledger.headline(found).startswith(
+        f"Of {CELLS} PSNR cells in the paper's tables, 2 are reproduced by the authors' released weights in our "
+        "evaluation (0 are not), and 1 are replicated and 0 exceeded by our own runs at the paper's size (1 is not). "
+        "For 0 others a part of such a training, and for 1 a smaller network, stands beside and decides nothing; "
+    )
+    waiting = sum(set(e.verdicts) <= {*verdicts.OPEN, NOT_MEASURABLE} for e in cells)
+    assert f"{ledger.tally(cells)[NOT_RUN]} are not run yet" in ledger.headline(found) and waiting == CELLS - 3
 
 
 def test_our_seconds_stand_beside_the_papers_and_judge_nothing() -> None:
@@ -311,14 +367,15 @@ def test_our_seconds_stand_beside_the_papers_and_judge_nothing() -> None:
     assert "CPU some CPU, 1 thread" in entry.note
 
 
-def test_the_released_weights_stand_beside_and_judge_nothing() -> None:
+def test_the_released_weights_reproduce_and_leave_our_own_run_to_be_made() -> None:
     theirs = whole(28.4, run=results.RELEASED)
     alone = whole(27.2, run=results.RELEASED, variant="blockwise")
     found = {entry.id: entry for entry in ledger.judge([*theirs, *alone])}
     for id_ in ("table1/Set11/10/ista-net-pp", "table4/e/10"):
         assert found[id_].released == pytest.approx(28.4)
-        assert found[id_].ours is None and found[id_].verdict == NOT_RUN
+        assert found[id_].ours is None and found[id_].verdict == REPRODUCED and "istapp train" in found[id_].command
     assert found["table4/a/10"].released is None and found["table1/Set11/average/ista-net-pp"].released is None
     part = {entry.id: entry for entry in ledger.judge(theirs[1:])}
     assert part["table1/Set11/10/ista-net-pp"].released is None
-    assert "released weights 28.40" in ledger.summary(list(found.values()))
+    off = {entry.id: entry for entry in ledger.judge(whole(28.0, run=results.RELEASED))}["table4/e/10"]
+    assert off.verdict == verdicts.NOT_REPRODUCED and "released weights -0.34 dB" in off.note

@@ -161,7 +161,7 @@ def test_a_picture_of_twelve_bits(folder: Path, capsys: pytest.CaptureFixture) -
 
 
 def test_unfinished_training_lies_in_one_place_from_everywhere(folder: Path) -> None:
-    look = [sys.executable, "-c", "from istapp import paths; print(paths.RUNS)"]
+    look = [sys.executable, "-c", "from istapp.basics import paths; print(paths.RUNS)"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("ISTAPP_RUNS", None)
     there = {subprocess.check_output(look, cwd=where, env=environment, text=True) for where in (folder, ROOT)}
@@ -177,7 +177,7 @@ def test_what_no_file_can_be_called(text: str, folder: Path, capsys: pytest.Capt
 
 def test_a_polite_kill_leaves_nothing(folder: Path) -> None:
     code = (
-        "import os, signal, sys\nfrom istapp import __main__ as m, paths\n"
+        "import os, signal, sys\nfrom istapp import __main__ as m\nfrom istapp.basics import paths\n"
         "def half(beside):\n    beside.write_text('half')\n    os.kill(os.getpid(), signal.SIGTERM)\n"
         "m._COMMANDS['methods'] = lambda _: paths.write_atomically('file', half)\n"
         "sys.argv = ['istapp', 'methods']\nm.program()\n"

@@ -33,7 +33,7 @@ def quick(code: str) -> str:
 def test_snippet_runs(code: str) -> None:
     """Each Python block is complete: it runs as it stands and what it calls an estimate is an image."""
     names: dict = {}
-    exec("from istapp import datasets\n" + quick(code), names)
+    exec("from istapp.images import datasets\n" + quick(code), names)
     if "estimate" in names:
         assert names["estimate"].shape == names["image"].shape
         assert torch.isfinite(names["estimate"]).all()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from istapp.__main__ import main
+from istapp.basics.measuring import middle, take_turns
 from istapp.experiments import speed
-from istapp.experiments.speed import COMPILED, EXACT, FAST, LAID_OUT, PLAIN, forward, middle, step, take_turns
+from istapp.experiments.speed import COMPILED, EXACT, FAST, LAID_OUT, PLAIN, forward, step
 from istapp.methods.ista_net_pp import ISTANetPP
 
 
@@ -17,7 +18,7 @@ from istapp.methods.ista_net_pp import ISTANetPP
 def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "take_turns", lambda works, device: take_turns(works, device, enough=0.0))
     monkeypatch.setattr("istapp.method.fast.compile_stages", lambda network: None)  # which takes a quarter of a minute
-    monkeypatch.setattr(speed, "_product", lambda *_: (1e6, lambda: time.sleep(1e-3)))
+    monkeypatch.setattr(speed, "product", lambda *_: (1e6, lambda: time.sleep(1e-3)))
 
 
 def test_the_middle_leaves_out_the_odd_ones() -> None:

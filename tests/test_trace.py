@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from test_results import store, whole
 
 from istapp.__main__ import main
@@ -18,7 +19,7 @@ RUN = "ista-net-pp-laptop"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of results with one run's file and its curve, recorded, which the module takes for its own."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    shutil.copy(Path(trace.__file__).parents[1] / "data" / "results" / f"{RUN}.curve.csv", tmp_path)
+    shutil.copy(ROOT / "data" / "results" / f"{RUN}.curve.csv", tmp_path)
     store(tmp_path / f"{RUN}.csv", whole("20.1234", ratio="10", ssim="", run=RUN))
     ledger.write(tmp_path)
     return tmp_path
@@ -77,7 +78,7 @@ def test_every_shipped_cell_leads_to_files_that_hold():
 
 
 def test_the_page_tells_every_step():
-    page = (Path(trace.__file__).parents[1] / "book" / "how_a_number_gets_here.md").read_text(encoding="utf-8")
+    page = (ROOT / "book" / "how_a_number_gets_here.md").read_text(encoding="utf-8")
     names = {step.name for entry in ledger.entries()[:20] for step in trace._of_entry(entry)[1]}
     names |= {"file", "rows", "code", "weights", "run"}
     assert all(f"**{name}**" in page for name in names)

@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline import ROOT, BuildError, keys, notebooks
+from pipeline import ROOT, BuildError, demo, keys, notebooks
 from pipeline.check import alt_faults, claim_faults, faults, ledger_faults, parse
 from pipeline.execute import executed_of, recorded
 
@@ -68,6 +68,8 @@ def stage() -> tuple[str, list[str]]:
     for path in [Path("_config.yml"), Path("_toc.yml"), *tables]:
         (SITE / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, SITE / path)
+    if why := demo.write(SITE):
+        print(f"warning: {demo.PAGE} has no network: {why}", file=sys.stderr, flush=True)
     missing = []
     for notebook in notebooks.chapters():
         page = merged(notebook)

@@ -5,8 +5,10 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from istapp.basics.errors import UserError, reason
 
@@ -70,22 +72,71 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping
     write_atomically(path, lambda beside: beside.write_text(text.getvalue(), encoding="utf-8"))
 
 
+def write_records(path: str | Path, records: Sequence[Any], add: bool = False) -> None:
+    """Write dataclasses, all of one kind, to a CSV file, `add`: behind its rows; floats with six digits.
+
+    Raises:
+        OSError: the file cannot be written.
+        UserError: rows are to be added, and what is there is no table.
+    """
+    columns = [field.name for field in fields(records[0])]
+    texts = [{k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in asdict(each).items()} for each in records]
+    write_table(path, columns, [*(read_table(path, columns) if add else []), *texts])
+
+
 def read_table(path: str | Path, columns: Sequence[str], what: str = "") -> list[dict[str, str]]:
     """Return the rows of a CSV file as text, with these columns and no others; none where there is no file.
 
     Where it is said `what` the file is to be, other columns are refused; else they are dropped, or left empty.
 
     Raises:
-        OSError: the file cannot be read.
-        UserError: it is another kind of file.
+        UserError: the file cannot be read, is of another kind, or ends within a row; the message names the line.
     """
     if not Path(path).exists():
         return []
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if what and tuple(reader.fieldnames or ()) != tuple(columns):
-            raise UserError(f"{path} is not {what}: its columns are not {','.join(columns)}")
-        return [{column: row.get(column) or "" for column in columns} for row in reader]
+    rows = parse_table(read_text(path), path, *([columns] if what else []), what=what)
+    return [{column: row.get(column, "") for column in columns} for _, row in rows]
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file, its line ends as they are.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def parse_table(
+    text: str, path: str | Path, *headers: Sequence[str], what: str = ""
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield every row in the text of a CSV file, and before it where it stands, as ``FILE, line 3``.
+
+    `headers` are the columns that it may have, whichever where none are given; `path` and `what` the file is are for
+    errors.
+
+    Raises:
+        UserError: it has other columns or ends within a row; the message names the line.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        header = tuple(next(reader, ()))
+        if headers and header not in map(tuple, headers):
+            raise UserError(f"{path} is not {what}: its columns are not {','.join(headers[0])}")
+        for values in filter(None, reader):
+            where = f"{path}, line {reader.line_num}"
+            if len(values) != len(header):
+                raise UserError(
+                    f"{where} has {len(values)} of {len(header)} columns: the file was cut off or edited; put back the "
+                    "whole file, or delete that line and take the row again"
+                )
+            yield where, dict(zip(header, values))
+    except csv.Error as error:
+        raise UserError(f"cannot read {path}: line {reader.line_num}: {error}") from None
 
 
 def refuse_unwritable(path: str | Path, folder: bool = False) -> None:

@@ -4,8 +4,25 @@ import argparse
 import math
 import os
 from collections.abc import Callable
+from typing import NoReturn
 
 from istapp.basics.errors import UserError
+
+#: What adds a command: by its action, whose name it has, what it does in a line, and the arguments of an example.
+Adder = Callable[[Callable[[argparse.Namespace], int | None], str, str], argparse.ArgumentParser]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError."""
+        raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def device(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a device."""
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda")
 
 
 def percent(text: str) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from istapp.basics.errors import UserError, nearest
-from istapp.basics.paths import write_atomically
+from istapp.basics.paths import write_atomically, write_records
 from istapp.basics.provenance import device_name as called
 from istapp.experiments import campaigns, forward_times, queue
 from istapp.experiments.campaigns import LIKE, ORDER, Experiment
@@ -213,7 +213,7 @@ class _Session:
             trials = calibrate(
                 job, seconds, self.say, self.plan.died.get(machine, ()), lambda way: self._try(machine, way), slowest.id
             )
-            calibration.add(self.places.results / "calibration.csv", trials)
+            write_records(self.places.results / "calibration.csv", trials, add=True)
             self.plan.ways[key], self.warm = self._chosen(trials), slowest.id
             self.plan.write()
         way = self.plan.ways[key]

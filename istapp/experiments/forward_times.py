@@ -1,18 +1,17 @@
 """How long a reconstruction of 256 x 256 pixels takes: the plain way and the fast path, one image and sixteen at once.
 
-On a GPU by its own events, elsewhere by the clock; after a warm-up, the median of many.
+By the clock, after a warm-up, the median of many.
 """
 
 import copy
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import quantiles
 
 import torch
 
-from istapp.basics.paths import read_table, write_table
+from istapp.basics.measuring import middle, take_turns
+from istapp.basics.paths import write_records
 from istapp.basics.provenance import commit, device_name
 from istapp.experiments.campaigns import Experiment
 from istapp.experiments.queue import Places
@@ -74,40 +73,12 @@ def take(experiment: Experiment, places: Places, device: str = "cpu", say: Calla
         for batch in BATCHES:
             y = sampling.A(pad(torch.rand(batch, 1, SIDE, SIDE, device=device), sampling.block)[0])
             with torch.no_grad():
-                taken = sorted(t / batch for t in milliseconds(lambda m=method, y=y: m(y, sampling), device))
-            low, *_, high = quantiles(taken, n=10)
+                (taken,) = take_turns([lambda m=method, y=y: m(y, sampling)], device, 1.0, least=5, most=200, warm=3)
+            median, low, high = middle([1000 * seconds / batch for seconds in taken])
             row = ForwardTime(
                 experiment.id, experiment.method, way, getattr(method, "precision", "float32"), batch, 100 * ratio,
-                taken[len(taken) // 2], low, high, len(taken), device_name(device), torch.__version__,
+                median, low, high, len(taken), device_name(device), torch.__version__,
                 datetime.now(UTC).isoformat(timespec="seconds"), commit(),
             )  # fmt: skip
-            names = [field.name for field in fields(ForwardTime)]
-            text = {k: f"{v:.5g}" if isinstance(v, float) else str(v) for k, v in asdict(row).items()}
-            write_table(path, names, [*read_table(path, names), text])
+            write_records(path, [row], add=True)
             say(f"{experiment.id}: {way}, {batch} at once: {row.milliseconds:.2f} ms per image")
-
-
-def milliseconds(work: Callable[[], object], device: str, enough: float = 1.0) -> list[float]:
-    """Return the milliseconds of each of calls after three to warm up: about `enough` seconds, at least 5 calls."""
-    for _ in range(3):
-        work()
-    taken: list[float] = []
-    began = time.perf_counter()
-    while len(taken) < 5 or (time.perf_counter() - began < enough and len(taken) < 200):
-        taken.append(_by_events(work) if device == "cuda" else _by_clock(work))
-    return taken
-
-
-def _by_events(work: Callable[[], object]) -> float:
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    first.record()
-    work()
-    last.record()
-    last.synchronize()
-    return first.elapsed_time(last)
-
-
-def _by_clock(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - began)

@@ -17,6 +17,7 @@ import torch
 from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError
+from istapp.basics.measuring import take_turns
 from istapp.basics.paths import read_table, write_table
 from istapp.basics.provenance import commit, device_name
 from istapp.experiments.campaigns import ALL
@@ -70,19 +71,8 @@ def measure(method: Method, ratio: float, seed: int = 0, where: str = "cpu", siz
     sampling = method.sampling(ratio, seed)
     y = sampling.A(pad(image, sampling.block)[0])
     clock = time.process_time if _clock(where) == "processor" else time.perf_counter
-
-    def once() -> float:
-        start = clock()
-        method(y, sampling)
-        if where == "cuda":
-            torch.cuda.synchronize()
-        return clock() - start
-
-    once()
-    times: list[float] = []
-    while len(times) < REPEATS and (not times or sum(times) + times[0] < ENOUGH):
-        times.append(once())
-    return statistics.median(times), len(times)
+    (taken,) = take_turns([lambda: method(y, sampling)], where, ENOUGH, least=1, most=REPEATS, clock=clock)
+    return statistics.median(taken), len(taken)
 
 
 def _clock(where: str) -> str:

@@ -1,6 +1,5 @@
 """Reconstructing files: an image from its own measurements, or every image of a folder."""
 
-import csv
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from istapp.basics import progress
 from istapp.basics.errors import UserError, speakable, told
-from istapp.basics.paths import write_table
+from istapp.basics.paths import read_table, write_table
 from istapp.basics.provenance import commit, tensors_hash
 from istapp.experiments.evaluation import reconstruct
 from istapp.images.image import Image, image_files, luma, read_image, refuse_image_target, write_image
@@ -101,7 +100,7 @@ def reconstruct_folder(
             write_image(target, estimate)
             about = (name, image.hash, setting, speakable(target.name), _hash(target), f"{value:.4f}", f"{seconds:.3f}")
             record[name] = dict(zip(COLUMNS, about))
-            _write(out, record)
+            write_table(out / RECORD, COLUMNS, record.values())
         show(f"{number} of {len(files)} images, {clock.left(number)}, {len(bad)} bad")
     show("")
     return len(files) - len(bad), bad
@@ -115,12 +114,6 @@ def _hash(path: Path) -> str:
 def _read(out: Path) -> dict[str, dict[str, str]]:
     """Return what a folder's record says of each file; a damaged one says nothing."""
     try:
-        with (out / RECORD).open(newline="", encoding="utf-8") as file:
-            return {row["file"]: row for row in csv.DictReader(file) if None not in row}
-    except (OSError, ValueError, KeyError, csv.Error):
+        return {row["file"]: row for row in read_table(out / RECORD, COLUMNS)}
+    except UserError:
         return {}
-
-
-def _write(out: Path, record: dict[str, dict[str, str]]) -> None:
-    rows = ({column: row.get(column, "") for column in COLUMNS} for row in record.values())
-    write_table(out / RECORD, COLUMNS, rows)

@@ -4,8 +4,6 @@ A row is a reconstruction of one image. Names say what it is called; `pixels`, `
 of (`identity`), so that two folders of one name, or two states of one file, are never taken for each other.
 """
 
-import csv
-import io
 import math
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -13,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from istapp.basics.errors import UserError
-from istapp.basics.paths import write_table
+from istapp.basics.paths import parse_table, read_text, write_table
 
 #: What a row was made of: hashes of the image's pixels, of the tensors, of code and options. Empty where rows that were
 #: taken before these columns cannot tell.
@@ -50,11 +48,7 @@ def read_rows(path: str | Path) -> list[Row]:
         UserError: the file cannot be read, has other columns, ends within a row, or holds a number that is none; the
             message names the line.
     """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return parse(file.read(), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+    return parse(read_text(path), path)
 
 
 def parse(text: str, path: str | Path) -> list[Row]:
@@ -63,23 +57,11 @@ def parse(text: str, path: str | Path) -> list[Row]:
     Raises:
         UserError: as `read_rows`.
     """
-    reader = csv.reader(io.StringIO(text, newline=""))
-    try:
-        header = tuple(next(reader, ()))
-        if header not in (COLUMNS, FORMER_COLUMNS):
-            raise UserError(f"{path} is not a file of results: its columns are not {','.join(COLUMNS)}")
-        return [_row(header, values, f"{path}, line {reader.line_num}") for values in reader if values]
-    except csv.Error as error:
-        raise UserError(f"cannot read {path}: line {reader.line_num}: {error}") from None
+    found = parse_table(text, path, COLUMNS, FORMER_COLUMNS, what="a file of results")
+    return [_checked(dict.fromkeys(COLUMNS, "") | row, where) for where, row in found]
 
 
-def _row(header: tuple[str, ...], values: list[str], where: str) -> Row:
-    if len(values) != len(header):
-        raise UserError(
-            f"{where} has {len(values)} of {len(header)} columns: the file was cut off or edited; put back the whole "
-            "file, or delete that line and take the row again"
-        )
-    row = dict.fromkeys(COLUMNS, "") | dict(zip(header, values))
+def _checked(row: Row, where: str) -> Row:
     for column, may_be_empty in (("ratio", False), ("psnr", False), ("ssim", True), ("seconds", False)):
         if not (_is_number(row[column], infinite=column == "psnr") or (may_be_empty and not row[column])):
             raise UserError(

@@ -11,18 +11,15 @@ convolutions can be faster: a share above one.)
 """
 
 import copy
-import ctypes
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from istapp import methods
-from istapp.basics.paths import write_table
+from istapp.basics.measuring import middle, peak_memory, product, take_turns
 from istapp.basics.provenance import commit, device_name
 from istapp.images import datasets
 from istapp.method.fast import Fast, fast, networks
@@ -31,6 +28,7 @@ from istapp.methods import Method, Network
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import MixedSampling
 from istapp.training import Run, ours
+from istapp.training.benchmark import optimiser_share
 from istapp.training.patches import Patches
 from istapp.training.trainer import Trainer
 
@@ -91,77 +89,17 @@ class Timing:
     commit: str
 
 
-def middle(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the median and the borders of the middle 80 % of some values."""
-    ordered = sorted(values)
-    edge = round(0.1 * (len(ordered) - 1))
-    return statistics.median(ordered), ordered[edge], ordered[-1 - edge]
-
-
-def take_turns(works: Sequence[Callable[[], object]], device: str, enough: float = 6.0) -> list[list[float]]:
-    """Return the seconds of each of some works over turns in which each runs once, after one turn to warm up.
-
-    At least three turns, then as many as fit into `enough` seconds.
-    """
-    taken: list[list[float]] = [[] for _ in works]
-    for work in works:
-        work()
-    began = time.perf_counter()
-    while len(taken[0]) < 3 or time.perf_counter() - began < enough:
-        for work, own in zip(works, taken):
-            _wait(device)
-            start = time.perf_counter()
-            work()
-            _wait(device)
-            own.append(time.perf_counter() - start)
-    return taken
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def peak_memory(work: Callable[[], object], device: str) -> float | str:
-    """Return the MiB that a work needed at most beyond what was in use; an empty text where nobody can tell."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # memory that was freed and kept would count as there before
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the largest size so far
-        before = _resident("VmRSS")
-        work()
-        return max(0.0, _resident("VmHWM") - before)
-    except (OSError, AttributeError, StopIteration):  # another system, or another library of C
-        return ""
-
-
-def _resident(what: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(what)).split()[1]) / 1024
-
-
 @dataclass
 class _Way:
     name: str
     precision: str
     work: Callable[[], object]
-    optimiser: Callable[[], float] = lambda: float("nan")
-
-
-def _product(dtype: torch.dtype, device: str) -> tuple[float, Callable[[], object]]:
-    """Return the operations of a large product of matrices, and the product: the practical peak of a machine."""
-    n = 8192 if device == "cuda" else 1024
-    a = torch.randn(n, n, device=device).to(dtype)
-    return 2.0 * n**3, lambda: a @ a
+    trainer: Trainer | None = None
 
 
 def _timings(what: str, network: Method, ways: list[_Way], pixels: int, operations: float, device: str) -> list[Timing]:
     formats = list(dict.fromkeys(way.precision for way in ways))
-    products = [_product(getattr(torch, name), device) for name in formats]
+    products = [product(device, getattr(torch, name)) for name in formats]
     turns = take_turns([way.work for way in ways] + [work for _, work in products], device)
     peaks = {
         name: operations / statistics.median(own)
@@ -172,12 +110,12 @@ def _timings(what: str, network: Method, ways: list[_Way], pixels: int, operatio
     for way, own in zip(ways, turns):
         seconds, low, high = middle(own)
         ratio, ratio_low, ratio_high = middle([plain / mine for plain, mine in zip(turns[0], own)])
-        share = way.optimiser()
+        optimisers = optimiser_share(way.trainer, seconds) if way.trainer else ""
         rows.append(Timing(
             what, network.name, config.get("stages", 0), config.get("channels", 0), pixels, way.name, way.precision,
             seconds, low, high, ratio, ratio_low, ratio_high, len(own), pixels / seconds,
             operations / seconds / peaks[way.precision],
-            share if share == share else "", peak_memory(way.work, device), device, device_name(device),
+            optimisers, peak_memory(way.work, device), device, device_name(device),
             torch.get_num_threads(), commit(),
         ))  # fmt: skip
     return rows
@@ -239,37 +177,9 @@ def step(stages: int, channels: int, batch: int = 8, device: str = "cpu") -> lis
         network.loss(patches.draw(batch, random), sampling).backward()
     ways = [
         _Way(PLAIN, "float32", plain),
-        _Way(FAST, job.precision, trainer.one_step, lambda: _optimiser_share(trainer, device)),
+        _Way(FAST, job.precision, trainer.one_step, trainer),
     ]
     return _timings("step", network, ways, recipe.pixels_per_step, counter.get_total_flops(), device)
-
-
-def _optimiser_share(trainer: Trainer, device: str) -> float:
-    """Return the part of a step that the optimisers and the average take, the median of a few."""
-    spent: list[float] = []
-    update, average = trainer._update, trainer._average_weights
-
-    def timed(work: Callable[..., None]) -> Callable[..., None]:
-        def wrapped(*arguments: float) -> None:
-            _wait(device)
-            start = time.perf_counter()
-            work(*arguments)
-            _wait(device)
-            spent[-1] += time.perf_counter() - start
-
-        return wrapped
-
-    trainer._update, trainer._average_weights = timed(update), timed(average)
-    shares = []
-    for _ in range(5):
-        spent.append(0.0)
-        _wait(device)
-        start = time.perf_counter()
-        trainer.one_step()
-        _wait(device)
-        shares.append(spent[-1] / (time.perf_counter() - start))
-    trainer._update, trainer._average_weights = update, average
-    return statistics.median(shares)
 
 
 def measure(
@@ -310,9 +220,3 @@ def line(row: Timing) -> str:
         f"[{row.ratio_low:.2f}, {row.ratio_high:.2f}]  {row.pixels_per_second / 1e6:7.3f} Mpixel/s  "
         f"{100 * row.share_of_peak:5.1f} % of peak{optimiser}{memory}"
     )
-
-
-def write(path: Path, rows: Sequence[Timing]) -> None:
-    """Write timings to a file, in place of what it held."""
-    texts = [{k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in asdict(row).items()} for row in rows]
-    write_table(path, tuple(Timing.__annotations__), texts)

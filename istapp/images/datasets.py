@@ -10,14 +10,13 @@ user's cache. It is downloaded only when asked for, and it is complete and right
 """
 
 import contextlib
-import csv
 import os
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from istapp.basics.errors import UserError, nearest, speakable
-from istapp.basics.paths import PHOTOS
+from istapp.basics.paths import PHOTOS, parse_table, read_text
 from istapp.images import downloads
 from istapp.images.image import Image, data_hash, image_files, read_image
 from istapp.images.packs import packed, read_pack, write_pack
@@ -49,8 +48,8 @@ def photo(name: str) -> Image:
 @cache
 def attribution() -> list[dict[str, str]]:
     """Return author, licence, source and scene of each bundled photograph, as data/photos/ATTRIBUTION.csv has them."""
-    with (PHOTOS / "ATTRIBUTION.csv").open(newline="", encoding="utf-8") as file:
-        return [{"name": Path(row["file"]).stem, **row} for row in csv.DictReader(file)]
+    path = PHOTOS / "ATTRIBUTION.csv"
+    return [{"name": Path(row["file"]).stem, **row} for _, row in parse_table(read_text(path), path)]
 
 
 def load(

@@ -4,7 +4,6 @@ No address in this file has been tried: the machine on which it was written had 
 against copies of the sets, so whatever a download brings is either the right set or refused.
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +14,7 @@ import PIL.Image
 import torch
 
 from istapp.basics.errors import UserError, nearest, reason
-from istapp.basics.paths import DATA
+from istapp.basics.paths import DATA, parse_table, read_text
 from istapp.images.image import Image, hash_of_hashes
 
 REGISTRY = DATA / "registry.csv"
@@ -42,10 +41,9 @@ def entries(name: str) -> tuple[Entry, ...]:
         UserError: the registry is damaged, or names a file that does not lie in the set's own folder.
     """
     try:
-        with REGISTRY.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            return tuple(_entry(row) for row in reader if row["set"] == name)
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        rows = parse_table(read_text(REGISTRY), REGISTRY, ("set", *Entry._fields), what="the registry")
+        return tuple(_entry(row) for _, row in rows if row["set"] == name)
+    except ValueError as error:  # a UserError is one, too
         raise UserError(f"{REGISTRY} is damaged: {reason(error)}; restore it from the project") from None
 
 

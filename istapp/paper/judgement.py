@@ -1,11 +1,9 @@
-"""How a number of the paper gets ours beside it and a verdict.
+"""How a number of the paper gets ours beside it and its verdicts.
 
-A published number is judged in one of three ways. *Measured*: the mean of rows of a run with the paper's
-configuration, within 0.1 dB or two deviations (`results.verdict`). *Built*: parameters counted in the network itself.
-*Arithmetic*: the paper's own numbers against each other. Beside stand, and decide nothing, the laptop edition and what
-the authors' released weights give in our evaluation.
+Beside a printed number stand up to four measured ones, its `Witnesses`: our own run at the paper's size, one of that
+size after a part of its training, the laptop edition, and the authors' released weights. `verdicts` has the rules.
 
-`tabulated` has the numbers of the tables, `statements` those of the text; chapter 12 shows the lot.
+`tabulated` has the numbers of the tables, `statements` those of the text; chapter 12 and the status page show the lot.
 """
 
 import inspect
@@ -18,11 +16,8 @@ from statistics import fmean
 from istapp import methods, paper
 from istapp.basics.errors import UserError
 from istapp.experiments.campaigns import ALL
-from istapp.paper import results
-from istapp.paper.results import EXCEEDED, NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, Row
-
-#: The verdicts, best first.
-VERDICTS = (EXCEEDED, REPRODUCED, NOT_REPRODUCED, NOT_RUN, NOT_MEASURABLE)
+from istapp.paper import results, verdicts
+from istapp.paper.results import Row
 
 #: Rows by method and set, so that each of some hundred numbers need not look at all of them.
 Rows = Mapping[tuple[str, str], Sequence[Row]]
@@ -41,16 +36,20 @@ class Entry:
         what: what the number is.
         unit: ``dB``, ``s``, ``million`` or ``numbers`` of parameters, or empty.
         published: as printed.
-        ours: what it is compared with, None while there is nothing.
-        edition: ``paper``, ``built`` or ``arithmetic`` where that judged it, ``laptop`` where only that stands beside.
-        laptop: the laptop edition's number.
+        kind: ``cell`` for a PSNR in a table, ``average`` for a mean of such, ``claim`` for a measured number of the
+            text, ``count``, ``sum`` for the paper's own arithmetic, ``time``.
+        ours: our own, of a run at the paper's size whose training is whole, counted or added up; None while there is
+            none.
+        part: that of a network of the paper's size after a part of its training.
+        laptop: the laptop edition's.
         released: what the authors' released weights give in our evaluation; they trained them, we only measured.
-        spread: standard deviation of ours, None where unknown.
-        verdict: one of `VERDICTS`.
-        note: the reason, the command, or what to bear in mind.
-        run: the experiments behind ours.
+        spread: standard deviation of ours in the same unit, None where unknown.
+        verdicts: one or two of `verdicts.VERDICTS`: what the released weights say, and what our own run says.
+        note: the reason, or what to bear in mind.
+        command: what would make ours, where it is missing and can be made.
+        run: the experiments behind ours, or behind what stands beside.
         provenance: commit and weights behind ours.
-        sources: what was measured for it, with its rows, by what it is called: ours, laptop edition, released weights.
+        sources: what was measured for it, with its rows, by what it is called: ours, part, laptop, released.
     """
 
     id: str
@@ -58,13 +57,15 @@ class Entry:
     what: str
     unit: str
     published: float
+    kind: str = "claim"
     ours: float | None = None
-    edition: str = ""
+    part: float | None = None
     laptop: float | None = None
     released: float | None = None
     spread: float | None = None
-    verdict: str = NOT_RUN
+    verdicts: tuple[str, ...] = (verdicts.NOT_RUN,)
     note: str = ""
+    command: str = ""
     run: str = ""
     provenance: str = ""
     sources: tuple[tuple[str, "Measured"], ...] = field(default=(), compare=False, repr=False)
@@ -73,6 +74,11 @@ class Entry:
     def difference(self) -> float | None:
         """Ours minus published."""
         return None if self.ours is None else self.ours - self.published
+
+    @property
+    def verdict(self) -> str:
+        """The verdicts as text, that of the released weights first."""
+        return "; ".join(self.verdicts)
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,16 @@ class Measured:
     run: str
     provenance: str
     rows: tuple[Row, ...] = field(default=(), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """What was measured for one printed number: see `Entry`."""
+
+    ours: Measured | None = None
+    part: Measured | None = None
+    laptop: Measured | None = None
+    released: Measured | None = None
 
 
 def grouped(rows: Iterable[Row]) -> Rows:
@@ -113,6 +129,20 @@ def released(rows: Rows, method: str, dataset: str, ratio: float) -> Measured | 
     return next((cell for cell in found if cell and cell.whole), None)
 
 
+def witnesses(rows: Rows, method: str, dataset: str, ratio: float) -> Witnesses:
+    """Return what a method's default networks and the authors' weights give on a set at a CS ratio in (0, 1]."""
+    ours, part, laptop = (measure(rows, method, dataset, ratio, edition) for edition in results.EDITIONS)
+    return Witnesses(ours, part, laptop, released(rows, method, dataset, ratio))
+
+
+def of_runs(rows: Rows, method: str, dataset: str, ratio: float, paper_run: str, laptop_run: str = "",
+            variant: str = "") -> Witnesses:  # fmt: skip
+    """Return what two named runs give, one of the paper's size and, if there is one, its laptop edition."""
+    ours, part = (measure(rows, method, dataset, ratio, edition, paper_run, variant) for edition in ("paper", "part"))
+    laptop = measure(rows, method, dataset, ratio, "laptop", laptop_run, variant) if laptop_run else None
+    return Witnesses(ours, part, laptop)
+
+
 def _joined(parts: Sequence[Measured], value: float, spread: float | None) -> Measured:
     runs, origins = (dict.fromkeys(getattr(p, name) for p in parts) for name in ("run", "provenance"))
     return Measured(value, spread, all(p.whole for p in parts), "; ".join(runs), "; ".join(origins),
@@ -128,8 +158,9 @@ def mean(parts: Sequence[Measured | None]) -> Measured | None:
     return _joined(there, fmean(p.value for p in there), fmean(spreads) if len(spreads) == len(there) else None)
 
 
-def minus(a: Measured | None, b: Measured | None) -> Measured | None:
+def minus(parts: Sequence[Measured | None]) -> Measured | None:
     """Return the difference of two measured numbers, their spreads taken as independent."""
+    a, b = parts
     if a is None or b is None:
         return None
     known = a.spread is not None and b.spread is not None
@@ -141,32 +172,53 @@ def largest(parts: Sequence[Measured | None]) -> Measured | None:
     return None if None in parts or not parts else max((p for p in parts if p), key=lambda p: p.value)
 
 
-def judged(entry: Entry, ours: Measured | None, laptop: Measured | None, command: str, reason: str = "") -> Entry:
-    """Fill in an entry: its verdict, or what to run, or (given a `reason`) why it cannot be measured."""
-    beside = laptop.value if laptop and laptop.whole else None
-    sources = [(name, each) for name, each in (("ours", ours), ("laptop edition", laptop)) if each]
-    entry = replace(entry, laptop=beside, edition="laptop" if beside is not None else "",
-                    sources=(*sources, *entry.sources))  # fmt: skip
-    if ours is not None and ours.whole:
-        verdict = results.verdict(entry.published, ours.value, ours.spread)
-        entry = replace(entry, ours=ours.value, spread=ours.spread, edition="paper", verdict=verdict, run=ours.run,
-                        provenance=ours.provenance, note=_training(ours.run))  # fmt: skip
-    elif not reason:
-        partly = "some images are missing; " if ours else ""
-        return replace(entry, note=partly + command)
-    return replace(entry, verdict=NOT_MEASURABLE, note=reason) if reason else entry
+def combined(how: Callable[[Sequence[Measured | None]], Measured | None], parts: Sequence[Witnesses]) -> Witnesses:
+    """Return what `mean`, `minus` or `largest` makes of several numbers, witness by witness."""
+    return Witnesses(*(how([getattr(part, name) for part in parts]) for name in Witnesses.__dataclass_fields__))
 
 
-def _training(runs: str) -> str:
-    sets = dict.fromkeys(ALL[run].training_set for run in runs.split("; ") if run in ALL)
-    return f"trained on {' and '.join(sets)}" if sets else ""
+def judged(entry: Entry, found: Witnesses, command: str, reason: str = "") -> Entry:
+    """Fill in an entry: what was measured, its verdicts, what to run for ours; or why it cannot be measured."""
+    own = {name: each for name in Witnesses.__dataclass_fields__ if (each := getattr(found, name))}
+    whole = {name: each for name, each in own.items() if each.whole}
+    entry = replace(entry, **{name: each.value for name, each in whole.items()},
+                    sources=(*own.items(), *entry.sources))  # fmt: skip
+    if reason:
+        return replace(entry, verdicts=(verdicts.NOT_MEASURABLE,), note=reason)
+    said, notes = [], []
+    if theirs := whole.get("released"):
+        said.append(verdicts.reproduction(entry.published, theirs.value, theirs.spread))
+        off = f"released weights {theirs.value - entry.published:+.2f} dB"
+        notes += [off] * (said[0] == verdicts.NOT_REPRODUCED)
+    shown = next((name for name in ("ours", "part", "laptop") if name in whole), "")
+    if shown in ("ours", "part"):
+        mine = whole[shown]
+        said.append(verdicts.replication(entry.published, mine.value, mine.spread, shown == "ours"))
+        notes += _training(mine.run)
+    elif not said:
+        said.append(verdicts.LAPTOP if shown else verdicts.NOT_RUN)
+    if said[1:] == [verdicts.PART]:
+        said.pop()  # what decides nothing adds nothing to a verdict
+    notes += ["some images are missing"] * ("ours" in own.keys() - whole.keys())
+    entry = replace(entry, verdicts=tuple(said), note="; ".join(notes), run=whole[shown].run if shown else "")
+    if shown != "ours":
+        return replace(entry, command=command)
+    return replace(entry, spread=whole["ours"].spread, provenance=whole["ours"].provenance)
+
+
+def _training(runs: str) -> list[str]:
+    """Return on which images runs were trained, and on how much of their pixels where that is not all."""
+    own = [run for run in runs.split("; ") if run in ALL]
+    sets = dict.fromkeys(ALL[run].training_set for run in own)
+    said = [f"trained on {' and '.join(sets)}"] if sets else []
+    return said + [f"{run}: {share}" for run in dict.fromkeys(own) if (share := results.share(run))]
 
 
 def command(method: str, dataset: str, ratio: float, run: str = "") -> str:
     """Return what would make the rows of a cell, in words where there is no command yet."""
     candidates = [ALL[run]] if run in ALL else [
         e for e in ALL.values()
-        if not run and e.method == method and e.main and ratio in e.ratios and results.edition(e.id) == "paper"
+        if not run and e.method == method and e.main and ratio in e.ratios and e.edition == "paper"
     ]  # fmt: skip
     if candidates:
         then = "" if dataset in candidates[0].tests else f", then evaluate it on {dataset}"
@@ -184,8 +236,17 @@ def command(method: str, dataset: str, ratio: float, run: str = "") -> str:
 def arithmetic(id_: str, where: str, what: str, published: float, ours: float, within: float = 0.0051,
                unit: str = "dB", note: str = "") -> Entry:  # fmt: skip
     """Judge a printed number by other printed ones: the same within rounding, or not."""
-    verdict = REPRODUCED if abs(ours - published) <= within else NOT_REPRODUCED
-    return Entry(f"arithmetic/{id_}", where, what, unit, published, ours, "arithmetic", verdict=verdict, note=note)
+    said = verdicts.ADDS_UP if abs(ours - published) <= within else verdicts.DOES_NOT_ADD_UP
+    return Entry(f"arithmetic/{id_}", where, what, unit, published, "sum", ours, verdicts=(said,), note=note)
+
+
+def counted(entry: Entry, ours: float | None, within: float = 0.0) -> Entry:
+    """Judge a number by what the module or the registered sets hold: the same within rounding, or not."""
+    entry = replace(entry, kind="count", ours=ours)
+    if ours is None:
+        return replace(entry, verdicts=(verdicts.NOT_MEASURABLE,), note="there is nothing to count it in")
+    same = abs(ours - entry.published) <= within + 1e-12
+    return replace(entry, verdicts=(verdicts.COUNTED if same else verdicts.COUNTED_OTHERWISE,))
 
 
 @cache

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 
 from istapp.basics import paths
 from istapp.basics.errors import UserError
@@ -20,21 +21,23 @@ from istapp.basics.provenance import file_hash
 from istapp.experiments import method_times
 from istapp.experiments.identity import short
 from istapp.method import weights
-from istapp.paper import judgement, results, statements, tabulated
-from istapp.paper.judgement import VERDICTS, Entry
-from istapp.paper.results import NOT_MEASURABLE, NOT_RUN, Row
+from istapp.paper import judgement, results, statements, tabulated, verdicts
+from istapp.paper.judgement import Entry
+from istapp.paper.results import Row
 
 COLUMNS = (
-    "id", "where", "what", "unit", "published", "ours", "edition", "laptop", "released", "difference", "spread",
-    "verdict", "note", "run", "provenance",
+    "id", "where", "what", "kind", "unit", "published", "ours", "part", "laptop", "released", "difference", "spread",
+    "verdict", "note", "command", "run", "provenance",
 )  # fmt: skip
-#: Columns that a stored row must share with the rows' own; the note names commands, which may change.
-BINDING = tuple(name for name in COLUMNS if name != "note")
+#: Columns that a stored row must share with the rows' own; commands may change.
+BINDING = tuple(name for name in COLUMNS if name not in ("note", "command"))
 _DIGITS = {"dB": 4, "s": 4, "million": 6, "numbers": 0, "": 4}
 LEDGER, HASHES = "ledger.csv", "hashes.csv"
 _HASHED = ("file", "sha256")
+#: The README quotes the `headline` between these marks.
+README, MARKS = paths.DATA.parent / "README.md", ("<!-- the tally -->\n", "\n<!-- as istapp ledger prints it -->")
 #: Columns of numbers.
-NUMBERS = ("published", "ours", "laptop", "released", "difference", "spread")
+NUMBERS = ("published", "ours", "part", "laptop", "released", "difference", "spread")
 
 
 def judge(rows: Iterable[Row], timings: tabulated.Timings = ()) -> list[Entry]:
@@ -99,7 +102,17 @@ def write(folder: Path | None = None) -> list[Entry]:
     paths.write_table(folder / LEDGER, COLUMNS, map(as_row, found))
     own = [{"file": name, "sha256": digest} for name, digest in hashes(folder).items()]
     paths.write_table(folder / HASHES, _HASHED, own)
+    if folder == paths.DATA / "results" and README.is_file():
+        page = quoting(README.read_text(encoding="utf-8"), found)
+        paths.write_atomically(README, lambda beside: beside.write_text(page, encoding="utf-8"))
     return found
+
+
+def quoting(page: str, found: Iterable[Entry]) -> str:
+    """Return a page whose lines between the marks are the headline; one without marks stays as it is."""
+    before, begin, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    return before + begin + fill(headline(found), 120) + end + after if end else page
 
 
 def stored(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -136,7 +149,9 @@ def faults(found: list[Entry], folder: Path | None = None) -> list[str]:
         UserError: nothing is stored.
     """
     folder = folder or paths.RESULTS
-    return [*_changed_files(folder), *_other_weights(folder), *_changed_entries(found, folder)]
+    page = README.read_text(encoding="utf-8") if folder == paths.DATA / "results" and README.is_file() else ""
+    stale = [] if quoting(page, found) == page else [f"{README.name}: quotes another tally"]
+    return [*_changed_files(folder), *_other_weights(folder), *_changed_entries(found, folder), *stale]
 
 
 def _changed_files(folder: Path) -> list[str]:
@@ -183,23 +198,46 @@ def _changed_entries(found: list[Entry], folder: Path) -> list[str]:
 
 
 def tally(found: Iterable[Entry]) -> dict[str, int]:
-    """Count the verdicts, best first."""
-    counted = Counter(entry.verdict for entry in found)
-    return {verdict: counted[verdict] for verdict in VERDICTS}
+    """Count the verdicts, those of the released weights first; a number with two verdicts counts under both."""
+    counted = Counter(verdict for entry in found for verdict in entry.verdicts)
+    return {verdict: counted[verdict] for verdict in verdicts.VERDICTS}
+
+
+def headline(found: Iterable[Entry]) -> str:
+    """Return the state of things in three sentences: the PSNR cells of the tables first, then every other number."""
+    found = list(found)
+    cells, others = (tally(e for e in found if (e.kind == "cell") == own) for own in (True, False))
+    many = sum(e.kind == "cell" for e in found)
+
+    def not_so(number: int, what: str) -> str:
+        return f"({number} {'is' if number == 1 else 'are'} {what})"
+
+    return (
+        f"Of {many} PSNR cells in the paper's tables, {cells[verdicts.REPRODUCED]} are reproduced by the authors' "
+        f"released weights in our evaluation {not_so(cells[verdicts.NOT_REPRODUCED], 'not')}, and "
+        f"{cells[verdicts.REPLICATED]} are replicated and {cells[verdicts.EXCEEDED]} exceeded by our own runs at the "
+        f"paper's size {not_so(cells[verdicts.NOT_REPLICATED], 'not')}. For {cells[verdicts.PART]} others a part of "
+        f"such a training, and for {cells[verdicts.LAPTOP]} a smaller network, stands beside and decides nothing; "
+        f"{cells[verdicts.NOT_RUN]} are not run yet, {cells[verdicts.NOT_MEASURABLE]} cannot be measured. Of the "
+        f"{len(found) - many} other numbers {others[verdicts.ADDS_UP]} add up "
+        f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and {others[verdicts.COUNTED]} are counted "
+        f"{not_so(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
+    )
 
 
 def summary(found: list[Entry]) -> str:
     """Return the ledger as text: judged numbers line by line, the others gathered with their reason or command."""
     lines: list[str] = []
+    gathered = (*verdicts.OPEN, verdicts.NOT_MEASURABLE)
     for here in dict.fromkeys(map(place, found)):
         own = [entry for entry in found if place(entry) == here]
-        lines += ["", here, *(_line(entry) for entry in own if entry.verdict not in (NOT_RUN, NOT_MEASURABLE))]
-        for verdict in (NOT_RUN, NOT_MEASURABLE):
+        lines += ["", here, *(_line(entry) for entry in own if entry.verdict not in gathered)]
+        for verdict in gathered:
             waiting = [entry for entry in own if entry.verdict == verdict]
             for what in dict.fromkeys(entry.what for entry in waiting):
                 lines.append(_gathered(verdict, [entry for entry in waiting if entry.what == what]))
-    counted = ", ".join(f"{number} {verdict}" for verdict, number in tally(found).items())
-    return "\n".join([*lines[1:], "", f"{len(found)} numbers: {counted}"])
+    counted = ", ".join(f"{number} {verdict}" for verdict, number in tally(found).items() if number)
+    return "\n".join([*lines[1:], "", f"{len(found)} numbers: {counted}", headline(found)])
 
 
 def place(entry: Entry) -> str:
@@ -210,17 +248,23 @@ def place(entry: Entry) -> str:
 def _line(entry: Entry) -> str:
     whole = entry.unit == "numbers" or float(entry.published).is_integer()
     digits = 2 if entry.unit in ("dB", "million") else 0 if whole else 2
-    ours, published = f"{entry.ours:,.{digits}f}", f"{entry.published:,.{digits}f}"
+    shown = [entry.published, next((v for v in (entry.ours, entry.part, entry.released) if v is not None), None)]
+    published, ours = ("" if value is None else f"{value:,.{digits}f}" for value in shown)
     note = f"  ({entry.note})" if entry.note else ""
     what = entry.what + entry.where.removeprefix(place(entry))
     return f"  {what:44} {published:>9} {ours:>9} {entry.unit:8} {entry.verdict}{note}"
+
+
+#: The columns of measured numbers, as people call them.
+CALLED = {"ours": "ours", "part": "part of its training", "laptop": "laptop edition", "released": "released weights"}
 
 
 def _gathered(verdict: str, same: list[Entry]) -> str:
     """One line for a row of a table, with the columns that wait and what stands beside in them."""
     columns = ",".join(filter(None, (entry.where.removeprefix(place(entry)) for entry in same)))
     beside = ""
-    for name, label in (("laptop", "laptop edition"), ("released", "released weights")):
+    for name, label in CALLED.items():
         values = [value for entry in same if (value := getattr(entry, name)) is not None]
         beside += f" ({label} {', '.join(f'{value:.2f}' for value in values)})" if values else ""
-    return f"  {same[0].what}{columns}: {verdict}{beside}\n      {same[0].note}"
+    todo = "; ".join(dict.fromkeys(entry.command or entry.note for entry in same))
+    return f"  {same[0].what}{columns}: {verdict}{beside}\n      {todo}"

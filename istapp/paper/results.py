@@ -1,8 +1,9 @@
-"""Reading what was measured: from the rows in `data/results` to means, spreads, paired differences and verdicts.
+"""Reading what was measured: from the rows in `data/results` to means, spreads and paired differences.
 
-A number of the book is the mean of rows, one per image, and everything said about it follows from them. Rows of runs
-with the paper's configuration are the ``paper`` edition; smaller networks, which a laptop trains, are the ``laptop``
-edition and never stand in for the paper's silently.
+A number of the book is the mean of rows, one per image, and everything said about it follows from them. Rows belong to
+one of three editions, and none stands in for another silently: ``paper`` for a network of the paper's size after its
+whole training and for what needs none, ``part`` for one of that size that has seen a part of its training, ``laptop``
+for the smaller networks that a laptop trains.
 """
 
 import math
@@ -16,19 +17,19 @@ import numpy as np
 
 from istapp.basics import paths
 from istapp.basics.errors import UserError
-from istapp.experiments.campaigns import ALL, LAPTOP
+from istapp.experiments.campaigns import ALL
 from istapp.experiments.identity import short
 from istapp.experiments.rows import is_header, read_rows
 from istapp.images import registry
+from istapp.method import weights
 
 Row = dict[str, Any]
 
-#: Verdicts on a published number, see `verdict`.
-EXCEEDED, REPRODUCED, NOT_REPRODUCED = "exceeded", "reproduced", "not reproduced"
-NOT_RUN, NOT_MEASURABLE = "not run yet", "not measurable"
+#: A training is whole that has seen this share of its campaign's pixels: the last steps of a run may be cut.
+WHOLE = 0.99
 
-#: A difference this small is none, in dB, whatever the spread.
-TOLERANCE = 0.1
+#: To which of these a run belongs, see `edition`.
+EDITIONS = ("paper", "part", "laptop")
 
 #: The run of rows that the authors' released weights made. They are no experiment of ours and fill no cell.
 RELEASED = "released-weights"
@@ -90,9 +91,39 @@ def run_of(row: dict[str, str]) -> str:
     return (own or runs or [""])[0]
 
 
+def trained(run: str) -> float | None:
+    """Return which share of its campaign's pixels a run has seen, at most 1; None where nobody can tell.
+
+    The header of its weights says how many pixels, or where these are not shipped the last line of its curve.
+    """
+    budget, shipped = ALL[run].recipe.pixels, paths.WEIGHTS / f"{run}.safetensors"
+    if shipped.is_file():
+        seen = weights.header(shipped).get("pixels", 0)
+    else:
+        curve = paths.RESULTS / f"{run}.curve.csv"
+        seen = float(paths.read_table(curve, ["pixels"])[-1]["pixels"]) if curve.is_file() else None
+    return None if seen is None else min(seen / budget, 1.0)
+
+
 def edition(run: str) -> str:
-    """Return ``laptop`` for a run of the laptop edition, else ``paper`` (also for what needs no training)."""
-    return "laptop" if run in {experiment.id for experiment in LAPTOP} else "paper"
+    """Return ``laptop`` for a run of the laptop edition, ``paper`` or ``part`` for one of the paper's size.
+
+    Which of the two follows from the pixels that it was trained on, see `trained`: what nobody can tell is no whole
+    training. What needs no training (`run` is empty) is ``paper``, and so are the authors' weights.
+    """
+    if run not in ALL:
+        return "paper"
+    if ALL[run].edition == "laptop":
+        return "laptop"
+    return "paper" if (trained(run) or 0) >= WHOLE else "part"
+
+
+def share(run: str) -> str:
+    """Return in words how much of its training a run of the paper's size has seen; nothing where that is all."""
+    if edition(run) != "part":
+        return ""
+    seen = trained(run)
+    return f"1/{1 / seen:.0f} of its training" if seen else "an unknown part of its training"
 
 
 def select(rows: Iterable[Row], **equal: Any) -> list[Row]:
@@ -142,7 +173,7 @@ class Cell:
         psnr: mean over the set's images in dB, sampling matrix of seed 0 (or the only one that a method serves).
         spread: standard deviation over sampling matrices and training seeds in dB, None where there was one only.
         run: the experiment, empty for a method without training.
-        edition: ``paper`` or ``laptop``.
+        edition: ``paper``, ``part`` or ``laptop``, see `edition`.
         rows: what it was computed from, one row per image.
         whole: whether every image of the set is in it.
     """
@@ -189,9 +220,9 @@ def first_matrix(rows: list[Row]) -> list[Row]:
 
 
 def _rank(run: str, rows: Sequence[Row]) -> tuple[bool, int, int]:
-    """Order candidates for a cell: paper edition, then more images, then the later entry of the queue."""
+    """Order candidates for a cell: the paper's size, then more images, then the later entry of the queue."""
     place = list(ALL).index(run) if run in ALL else -1
-    return edition(run) == "paper", len(rows), place
+    return edition(run) != "laptop", len(rows), place
 
 
 def spread(rows: Iterable[Row], run: str) -> float | None:
@@ -238,24 +269,3 @@ def difference(ours: Iterable[Row], theirs: Iterable[Row], draws: int = 10_000) 
     chosen = np.random.default_rng(0).integers(len(d), size=(draws, len(d)))
     low, high = np.quantile(d[chosen].mean(1), [0.025, 0.975])
     return Difference(float(d.mean()), float(low), float(high), len(d))
-
-
-def verdict(published: float | None, ours: float | None, spread: float | None = None) -> str:
-    """Judge a published number by ours: within 0.1 dB or two standard deviations it is reproduced, above exceeded.
-
-    Raises:
-        UserError: ours or its spread is not finite.
-    """
-    if published is None:
-        return NOT_MEASURABLE
-    if ours is None:
-        return NOT_RUN
-    _finite(ours + (spread or 0), "what is to be judged")
-    if abs(ours - published) <= tolerance(spread) + 1e-9:
-        return REPRODUCED
-    return EXCEEDED if ours > published else NOT_REPRODUCED
-
-
-def tolerance(spread: float | None = None) -> float:
-    """Return how far from a published number ours may be in dB: 0.1, or two standard deviations if that is more."""
-    return max(TOLERANCE, 2 * (spread or 0))

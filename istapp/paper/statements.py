@@ -13,18 +13,20 @@ from istapp.paper.judgement import (
     Entry,
     Rows,
     arithmetic,
+    combined,
     command,
+    counted,
     counts,
     judged,
     largest,
     mean,
-    measure,
     minus,
+    of_runs,
+    witnesses,
 )
-from istapp.paper.results import NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
 from istapp.paper.tabulated import ablation
+from istapp.paper.verdicts import NOT_MEASURABLE
 
-EDITIONS = ("paper", "laptop")
 #: What our own eyes saw on the photographs of some sets.
 SCENES = paths.DATA / "scenes.csv"
 
@@ -36,9 +38,7 @@ def text(rows: Rows) -> list[Entry]:
 
 def _fact(id_: str, where: str, what: str, published: float, ours: float | None, note: str = "") -> Entry:
     """A number that the module or the registered sets hold, the same or not."""
-    verdict = NOT_RUN if ours is None else REPRODUCED if ours == published else NOT_REPRODUCED
-    edition = "" if ours is None else "built"
-    return Entry(f"text/{id_}", where, what, "", published, ours, edition, verdict=verdict, note=note)
+    return counted(Entry(f"text/{id_}", where, what, "", published, note=note), ours)
 
 
 def _setting() -> list[Entry]:
@@ -60,10 +60,10 @@ def _stages(rows: Rows) -> list[Entry]:
     """Sec. 3.2, Fig. 4: the lead over ISTA-Net+ with as many stages, Set11 at 10 %."""
     found = []
     for stages, gain in paper.STAGE_GAINS.items():
-        runs = [f"{name}-fig4-k{stages}-c32" for name in ("ista-net-pp", "ista-net-plus")]
-        ours = minus(*(measure(rows, run.partition("-fig4")[0], "Set11", 0.1, "paper", run) for run in runs))
+        runs = {name: f"{name}-fig4-k{stages}-c32" for name in ("ista-net-pp", "ista-net-plus")}
+        both = [of_runs(rows, name, "Set11", 0.1, run) for name, run in runs.items()]
         entry = Entry(f"text/stages/{stages}", "Sec. 3.2", f"gain over ISTA-Net+ at K = {stages}", "dB", gain)
-        found.append(judged(entry, ours, None, f"istapp train {runs[0]}; istapp train {runs[1]}"))
+        found.append(judged(entry, combined(minus, both), "; ".join(f"istapp train {run}" for run in runs.values())))
     return found
 
 
@@ -74,17 +74,14 @@ def _gains(rows: Rows) -> list[Entry]:
         printed |= {(row.method, "BSD68"): row.bsd68_average, (row.method, "Set11"): row.set11_average}
     for large in paper.TABLE2:
         printed |= {(large.method, "Urban100"): large.urban100_average, (large.method, "DIV2K"): large.div2k_average}
+    pair = ("ista-net-pp", "ista-net-plus")
     for dataset, gain in paper.GAINS.items():
         ratios = paper.RATIOS if dataset in ("BSD68", "Set11") else paper.THREE
-        ours, laptop = (
-            minus(*(mean([measure(rows, method, dataset, r, edition) for r in ratios])
-                    for method in ("ista-net-pp", "ista-net-plus")))
-            for edition in EDITIONS
-        )  # fmt: skip
+        means = [combined(mean, [witnesses(rows, method, dataset, r) for r in ratios]) for method in pair]
         entry = Entry(f"text/gain/{dataset}", "Sec. 3.3", f"mean gain over ISTA-Net+ on {dataset}", "dB", gain)
         reason = "" if dataset in registry.SETS else NO_PROTOCOL.format(dataset)
-        hint = "; ".join(command(method, dataset, ratios[0]) for method in ("ista-net-pp", "ista-net-plus"))
-        found.append(judged(entry, ours, laptop, hint, reason))
+        hint = "; ".join(command(method, dataset, ratios[0]) for method in pair)
+        found.append(judged(entry, combined(minus, means), hint, reason))
         difference = (printed["ista-net-pp", dataset] or 0) - (printed["ista-net-plus", dataset] or 0)
         found.append(arithmetic(f"gain/{dataset}", "Sec. 3.3", f"gain on {dataset}: its averages", gain, difference))
     return found
@@ -92,50 +89,44 @@ def _gains(rows: Rows) -> list[Entry]:
 
 def _training_sets(rows: Rows) -> list[Entry]:
     """Sec. 4.1, Fig. 7: Train400 against Train91, taken as Set11 at 30 %, where such values occur."""
-    runs = {"Train400": "table4-e", "Train91": "train91"}
-    ours, laptop = (
-        {name: measure(rows, "ista-net-pp", "Set11", 0.3, edition, f"ista-net-pp-{prefix}{run}")
-         for name, run in runs.items()}
-        for edition, prefix in (("paper", ""), ("laptop", "laptop-"))
-    )  # fmt: skip
-    where, found = "Sec. 4.1, Fig. 7(a)", []
+    tails, where, found = {"Train400": "table4-e", "Train91": "train91"}, "Sec. 4.1, Fig. 7(a)", []
+    runs = {name: [f"ista-net-pp-{prefix}{tail}" for prefix in ("", "laptop-")] for name, tail in tails.items()}
+    there = {name: of_runs(rows, "ista-net-pp", "Set11", 0.3, *own) for name, own in runs.items()}
+    hints = {name: command("ista-net-pp", "Set11", 0.3, own[0]) for name, own in runs.items()}
     for name, value in paper.CONVERGED.items():
         entry = Entry(f"text/training-set/{name}", where, f"trained on {name}", "dB", value)
-        hint = command("ista-net-pp", "Set11", 0.3, f"ista-net-pp-{runs[name]}")
-        found.append(judged(entry, ours[name], laptop[name], hint))
+        found.append(judged(entry, there[name], hints[name]))
     lead = paper.CONVERGED["Train400"] - paper.CONVERGED["Train91"]
     entry = Entry("text/training-set/lead", where, "lead of Train400 over Train91", "dB", round(lead, 2))
-    leads = [minus(both["Train400"], both["Train91"]) for both in (ours, laptop)]
-    found.append(judged(entry, *leads, command("ista-net-pp", "Set11", 0.3, "ista-net-pp-train91")))
+    found.append(judged(entry, combined(minus, [there["Train400"], there["Train91"]]), "; ".join(hints.values())))
     house = Entry("text/house", "Sec. 4.1, Fig. 7(b)", "loss of a house with Train91", "dB", paper.HOUSE_LOSS)
-    return [*found, replace(house, verdict=NOT_MEASURABLE, note="the photograph is not named"), _plants()]
+    return [*found, replace(house, verdicts=(NOT_MEASURABLE,), note="the photograph is not named"), _plants()]
 
 
 def _plants() -> Entry:
     """Sec. 4.1: the share of plants in Train91, beside it that of our own labels where they are at hand."""
     reason = "its labels were not published, and judging scenes is a matter of taste"
-    entry = Entry(
-        "text/plants", "Sec. 4.1", "share of plants in Train91", "", paper.PLANT_SHARE, verdict=NOT_MEASURABLE
-    )
+    said = (NOT_MEASURABLE,)
+    entry = Entry("text/plants", "Sec. 4.1", "share of plants in Train91", "", paper.PLANT_SHARE, verdicts=said)
     if not SCENES.is_file():
         return replace(entry, note=reason)
     with SCENES.open(newline="", encoding="utf-8") as file:
         scenes = [row["scene"] for row in csv.DictReader(file) if row["set"] == "T91"]
     share = scenes.count("plants") / len(scenes) if scenes else None
-    return replace(entry, ours=share, edition="built", note=f"{reason}; ours are in data/{SCENES.name}")
+    return replace(entry, ours=share, note=f"{reason}; ours are in data/{SCENES.name}")
 
 
 def _strategies(rows: Rows) -> list[Entry]:
     """Sec. 4.2: what the dynamic unfolding and the cross-block strategy are worth on Set11."""
-    cells = {(s, r, e): ablation(rows, s, r, e) for s in "abe" for r in paper.THREE for e in EDITIONS}
-    unfolding = [minus(*(mean([cells[s, r, e] for r in paper.THREE]) for s in "eb")) for e in EDITIONS]
-    crossing = [largest([minus(cells["b", r, e], cells["a", r, e]) for r in paper.THREE]) for e in EDITIONS]
+    cells = {s: [ablation(rows, s, r) for r in paper.THREE] for s in "abe"}
+    unfolding = combined(minus, [combined(mean, cells[s]) for s in "eb"])
+    crossing = combined(largest, [combined(minus, pair) for pair in zip(cells["b"], cells["a"], strict=True)])
     hint = [command("ista-net-pp", "Set11", 0.1, f"ista-net-pp-table4-{letter}") for letter in "eb"]
     dus = Entry("text/dus", "Sec. 4.2", "mean gain of dynamic unfolding", "dB", paper.UNFOLDING_GAIN)
     cbs = Entry("text/cbs", "Sec. 4.2", "largest gain of the cross-block strategy", "dB", paper.CROSS_BLOCK_GAIN)
     both = (
-        judged(dus, *unfolding, "; ".join(hint)),
-        judged(cbs, *crossing, hint[1] + ", then evaluate it block by block"),
+        judged(dus, unfolding, "; ".join(hint)),
+        judged(cbs, crossing, hint[1] + ", then evaluate it block by block"),
     )
     psnr = {row.setting: [value or 0 for value in row.psnr] for row in paper.TABLE4}
     gains = {pair: [x - y for x, y in zip(psnr[pair[0]], psnr[pair[1]], strict=True)] for pair in ("eb", "ba")}

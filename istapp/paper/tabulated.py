@@ -8,21 +8,24 @@ from istapp import paper
 from istapp.experiments.campaigns import ALL
 from istapp.images import registry
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.paper import results
 from istapp.paper.judgement import (
     NO_PROTOCOL,
     Entry,
-    Measured,
     Rows,
+    Witnesses,
     arithmetic,
+    combined,
     command,
+    counted,
     counts,
     judged,
     mean,
     measure,
+    of_runs,
     released,
+    witnesses,
 )
-from istapp.paper.results import NOT_MEASURABLE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
+from istapp.paper.verdicts import NOT_MEASURABLE
 
 #: Rows of `seconds.csv`, see `istapp.experiments.method_times`.
 Timings = Sequence[Mapping[str, str]]
@@ -38,46 +41,26 @@ def unmeasurable(method: str, dataset: str, rows: Rows, ratio: float) -> str:
     return NO_PROTOCOL.format(dataset) + (f"; 256 x 256 crops: {crops.value:.2f} dB, another number" if crops else "")
 
 
-def _witness(theirs: Measured | None) -> tuple[tuple[str, Measured], ...]:
-    return (("released weights", theirs),) if theirs else ()
-
-
 def _cells(rows: Rows, table: int, method: str, label: str, dataset: str, numbers: paper.Numbers,
            average: float | None) -> list[Entry]:  # fmt: skip
     """The cells of one method on one set, their average, and whether the printed average is that of the cells."""
     ratios = paper.RATIOS if table == 1 else paper.THREE
-    found, parts = [], []
-    for ratio, number in zip(ratios, numbers, strict=True):
-        ours, laptop = (measure(rows, method, dataset, ratio, edition) for edition in ("paper", "laptop"))
-        theirs = released(rows, method, dataset, ratio)
-        parts.append((ours, laptop, theirs))
+    parts = [witnesses(rows, method, dataset, ratio) for ratio in ratios]
+    found = []
+    for ratio, number, part in zip(ratios, numbers, parts, strict=True):
         if number is not None:
-            id_ = f"table{table}/{dataset}/{100 * ratio:g}/{method}"
-            where, beside = f"Table {table}, {dataset} {100 * ratio:g} %", theirs and theirs.value
-            entry = Entry(id_, where, label, "dB", number, released=beside, sources=_witness(theirs))
-            reason = unmeasurable(method, dataset, rows, ratio)
-            found.append(judged(entry, ours, laptop, command(method, dataset, ratio), reason))
+            percent, reason = f"{100 * ratio:g}", unmeasurable(method, dataset, rows, ratio)
+            id_, where = f"table{table}/{dataset}/{percent}/{method}", f"Table {table}, {dataset} {percent} %"
+            entry = Entry(id_, where, label, "dB", number, "cell")
+            found.append(judged(entry, part, command(method, dataset, ratio), reason))
     if average is not None:
-        ours, laptop, theirs = (mean([part[n] for part in parts]) for n in range(3))
         id_, where = f"table{table}/{dataset}/average/{method}", f"Table {table}, {dataset} Avg."
-        entry = Entry(id_, where, label, "dB", average, released=theirs and theirs.value, sources=_witness(theirs))
-        hint = next((e.note for e in found if e.verdict == NOT_RUN), "")
-        reason = unmeasurable(method, dataset, {}, ratios[0])
-        found.append(judged(entry, ours, laptop, hint, reason))
+        entry = Entry(id_, where, label, "dB", average, "average")
+        hint = next((e.command for e in found if e.command), "")
+        found.append(judged(entry, combined(mean, parts), hint, unmeasurable(method, dataset, {}, ratios[0])))
         id_, what = f"table{table}/{dataset}/{method}", f"{label}, recomputed"
-        found.append(arithmetic(id_, entry.where, what, average, fmean(n or 0 for n in numbers)))
+        found.append(arithmetic(id_, where, what, average, fmean(n or 0 for n in numbers)))
     return found
-
-
-def _count(id_: str, what: str, unit: str, published: float, ours: float | None, note: str = "") -> Entry:
-    """Judge a count: exact where printed in full, within 1 % or the last digit where printed in millions."""
-    where = "Table 4, parameters" if unit == "numbers" else "Table 1, parameters"
-    entry = Entry(id_, where, what, unit, published, ours, note=note)
-    if ours is None:
-        return replace(entry, note="the network is not in the module yet")
-    within = 0 if unit == "numbers" else max(0.005, 0.01 * published)
-    verdict = REPRODUCED if abs(ours - published) <= within + 1e-12 else NOT_REPRODUCED
-    return replace(entry, edition="built", verdict=verdict)
 
 
 def _comparison(rows: Rows, row: paper.Comparison, timings: Timings) -> list[Entry]:
@@ -88,15 +71,14 @@ def _comparison(rows: Rows, row: paper.Comparison, timings: Timings) -> list[Ent
         one, rest = row.parameters.split("M × ")
         times, total = rest.removesuffix("M").split(" = ")
         own = [count / 1e6 for count in counts(row.method)]
-        first, everything = (own[0], sum(own)) if own else (None, None)
         span = f"from {own[0]:.2f} (10 %) to {own[-1]:.2f} (50 %)" if own and own[0] != own[-1] else ""
-        unit, name = "million", row.label
-        found += [
-            _count(f"table1/parameters/one/{row.method}", f"{name}, one network", unit, float(one), first, span),
-            _count(f"table1/parameters/all/{row.method}", f"{name}, five ratios", unit, float(total), everything, span),
-            arithmetic(f"parameters/{row.method}", "Table 1, parameters", f"{name}: {one} times {times}", float(total),
-                       float(one) * int(times), 0.06, unit),
-        ]  # fmt: skip
+        where, unit, name = "Table 1, parameters", "million", row.label
+        printed = (("one", "one network", float(one), own[0]), ("all", "five ratios", float(total), sum(own)))
+        for kind, what, value, ours in printed:  # in millions: the same within 1 % or the last digit
+            entry = Entry(f"table1/parameters/{kind}/{row.method}", where, f"{name}, {what}", unit, value, note=span)
+            found.append(counted(entry, ours, max(0.005, 0.01 * value)))
+        found.append(arithmetic(f"parameters/{row.method}", where, f"{name}: {one} times {times}", float(total),
+                                float(one) * int(times), 0.06, unit))  # fmt: skip
     return [*found, _time(row, timings)]
 
 
@@ -104,16 +86,15 @@ def _time(row: paper.Comparison, timings: Timings) -> Entry:
     """The time of a row of Table 1: ours stands beside it and judges nothing, since it is another machine's."""
     cpu, _, gpu = row.time.partition("/")
     device, value = ("GPU", gpu) if cpu == "-" else ("CPU", cpu)
-    entry = Entry(
-        f"table1/time/{row.method}", "Table 1, time", f"{row.label} ({device})", "s", float(value.removesuffix("s")),
-        verdict=NOT_MEASURABLE, note="another machine; the released timer stops without waiting for the GPU",
-    )  # fmt: skip
+    note = "another machine; the released timer stops without waiting for the GPU"
+    entry = Entry(f"table1/time/{row.method}", "Table 1, time", f"{row.label} ({device})", "s",
+                  float(value.removesuffix("s")), "time", verdicts=(NOT_MEASURABLE,), note=note)  # fmt: skip
     timed = [own for own in timings if own["method"] == row.method and own["ratio"] == "10"]
     if not timed:
         return entry
     own = timed[-1]
     where = f"ours: {own['device'].upper()} {own['machine']}, {own['threads']} thread" + "s" * (own["threads"] != "1")
-    return replace(entry, laptop=float(own["median"]), edition="laptop", note=f"{entry.note}; {where}", run=own["run"])
+    return replace(entry, laptop=float(own["median"]), note=f"{entry.note}; {where}", run=own["run"])
 
 
 def _trained_on(rows: Rows, row: paper.TrainingSet) -> list[Entry]:
@@ -122,12 +103,14 @@ def _trained_on(rows: Rows, row: paper.TrainingSet) -> list[Entry]:
     found = []
     for method, value in row.psnr.items():
         fit = [e.id for e in ALL.values() if e.method == method and e.training_set == own and 0.3 in e.ratios
-               and results.edition(e.id) == "paper" and (e.main or own == "T91")]  # fmt: skip
+               and e.edition == "paper" and (e.main or own == "T91")]  # fmt: skip
         what = f"{method} trained on {row.trained_on}"
-        entry = Entry(f"table3/{row.trained_on}/{method}", f"Table 3, {row.trained_on}", what, "dB", value)
-        ours = measure(rows, method, "BSD68", 0.3, "paper", fit[0]) if fit else None
+        entry = Entry(f"table3/{row.trained_on}/{method}", f"Table 3, {row.trained_on}", what, "dB", value, "cell")
+        there = of_runs(rows, method, "BSD68", 0.3, fit[0]) if fit else Witnesses()
+        if row.trained_on == "Train91":  # the cell of Table 1, and so the same released weights
+            there = replace(there, released=released(rows, method, "BSD68", 0.3))
         hint = command(method, "BSD68", 0.3, fit[0]) if fit else f"no experiment trains {method} on {own} yet"
-        found.append(judged(entry, ours, None, hint))
+        found.append(judged(entry, there, hint))
         if row.trained_on == "Train91":
             printed = paper.published(method, "BSD68", 0.3)
             found.append(arithmetic(f"table3/{method}", "Table 3, Train91", f"{method}: Table 1, BSD68 30 %", value,
@@ -135,13 +118,15 @@ def _trained_on(rows: Rows, row: paper.TrainingSet) -> list[Entry]:
     return found
 
 
-def ablation(rows: Rows, setting: str, ratio: float, edition: str) -> Measured | None:
+def ablation(rows: Rows, setting: str, ratio: float) -> Witnesses:
     """Return ours for a cell of Table 4; (a) is the network of (b), block by block."""
-    letter, prefix = ("b" if setting == "a" else setting), "laptop-" if edition == "laptop" else ""
+    letter = "b" if setting == "a" else setting
     row = next(r for r in paper.TABLE4 if r.setting == setting)
     switches = ISTANetPP(1, 1, row.dynamic_step, row.noise_map).variant
     variant = "; ".join(filter(None, [switches, "blockwise" if setting == "a" else ""]))
-    return measure(rows, "ista-net-pp", "Set11", ratio, edition, f"ista-net-pp-{prefix}table4-{letter}", variant)
+    runs = (f"ista-net-pp-{prefix}table4-{letter}" for prefix in ("", "laptop-"))
+    there = of_runs(rows, "ista-net-pp", "Set11", ratio, *runs, variant=variant)
+    return replace(there, released=released(rows, "ista-net-pp", "Set11", ratio)) if setting == "e" else there
 
 
 def _ablation_row(rows: Rows, row: paper.Ablation) -> list[Entry]:
@@ -149,19 +134,15 @@ def _ablation_row(rows: Rows, row: paper.Ablation) -> list[Entry]:
     run, found = f"ista-net-pp-table4-{'b' if row.setting == 'a' else row.setting}", []
     for ratio, value in zip(paper.THREE, row.psnr, strict=True):
         percent = f"{100 * ratio:g}"
-        theirs = released(rows, "ista-net-pp", "Set11", ratio) if row.setting == "e" else None
         id_, where = f"table4/{row.setting}/{percent}", f"Table 4, Set11 {percent} %"
-        entry = Entry(id_, where, f"({row.setting})", "dB", value or 0, released=theirs and theirs.value,
-                      sources=_witness(theirs))  # fmt: skip
-        ours, laptop = (ablation(rows, row.setting, ratio, edition) for edition in ("paper", "laptop"))
+        entry = Entry(id_, where, f"({row.setting})", "dB", value or 0, "cell")
         then = ", then evaluate it block by block" if row.setting == "a" else ""
-        found.append(judged(entry, ours, laptop, command("ista-net-pp", "Set11", ratio, run) + then))
+        hint = command("ista-net-pp", "Set11", ratio, run) + then
+        found.append(judged(entry, ablation(rows, row.setting, ratio), hint))
     built = ISTANetPP(20, 32, row.dynamic_step, row.noise_map).parameter_count
     note = "" if built == row.parameters else "the count of (b) is repeated; the condition module is missing in it"
-    return [
-        *found,
-        _count(f"table4/{row.setting}/parameters", f"({row.setting})", "numbers", row.parameters, built, note),
-    ]
+    id_, where = f"table4/{row.setting}/parameters", "Table 4, parameters"
+    return [*found, counted(Entry(id_, where, f"({row.setting})", "numbers", row.parameters, note=note), built)]
 
 
 def tables(rows: Rows, timings: Timings = ()) -> list[Entry]:

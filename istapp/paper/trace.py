@@ -96,11 +96,11 @@ def _cells(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def _of_entry(entry: Entry) -> tuple[str, list[Step]]:
     """Return the path of a number of the ledger."""
     title = f"{entry.id}: {entry.where}, {entry.what}, published {entry.published:g} {entry.unit}".rstrip()
-    steps = [step for label, source in entry.sources for step in _of_measured(label, source)]
+    steps = [step for name, own in entry.sources for step in _of_measured(ledger.CALLED[name], own)]
     if not entry.sources:
-        how = {"built": "counted in what the module builds", "arithmetic": "computed from the paper's own numbers"}
+        how = {"count": "counted in what the module builds", "sum": "computed from the paper's own numbers"}
         ours = "" if entry.ours is None else f"{entry.ours:g}, "
-        steps.append(Step("cell", ours + how.get(entry.edition, "no rows")))
+        steps.append(Step("cell", ours + how.get(entry.kind, "no rows")))
     steps.append(_verdict(entry))
     return title, [*steps, _page([entry.id])]
 
@@ -116,7 +116,8 @@ def _verdict(entry: Entry) -> Step:
     path = paths.RESULTS / ledger.LEDGER
     stored = {row["id"]: row for row in ledger.stored(path, ledger.COLUMNS)} if path.is_file() else {}
     ours = "" if entry.ours is None else f"{entry.ours:.4f} against {entry.published:g}: "
-    text = f"{ours}{entry.verdict}" + (f" ({entry.note})" if entry.note else "")
+    more = "; ".join(filter(None, [entry.note, entry.command]))
+    text = f"{ours}{entry.verdict}" + (f" ({more})" if more else "")
     same = stored.get(entry.id, {}).get("verdict") == entry.verdict
     return Step("verdict", text + ("" if same else f"; {path.name} has another"), same)
 

@@ -1,39 +1,15 @@
-"""The floor of a training: its operations, and the peak of the machine that they are held against."""
+"""The floor of a training: its operations, held against the peak of the machine."""
 
 import copy
-import time
-from collections.abc import Callable
+from statistics import median
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from istapp.basics.measuring import matrix_peak, take_turns
 from istapp.method.base import Network
 from istapp.sampling import BlockSampling
-from istapp.training.trainer import Run
-
-
-def seconds_of(work: Callable[[], object], device: torch.device, at_least: float = 2.0) -> float:
-    """Return the median seconds of `work`, called for about `at_least` seconds after one call to warm up."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    once()
-    times: list[float] = []
-    while sum(times) < at_least or len(times) < 3:
-        times.append(once())
-    return sorted(times)[len(times) // 2]
-
-
-def matrix_peak(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> float:
-    """Return the operations per second of a large matrix product, (n, n) times (n, n): the practical peak."""
-    n = 8192 if device.type == "cuda" else 1024
-    a = torch.randn(n, n, device=device).to(dtype)
-    return 2 * n**3 / seconds_of(lambda: a @ a, device, 1.0)
+from istapp.training.trainer import Run, Trainer
 
 
 def operations_per_pixel(network: Network, sampling: BlockSampling, x: torch.Tensor) -> float:
@@ -51,3 +27,11 @@ def share_of_peak(run: Run, pixels_per_second: float) -> float:
     batch = torch.rand(recipe.batch, 1, recipe.patch, recipe.patch, device=device)
     work = operations_per_pixel(network, sampling, batch)
     return pixels_per_second * work / matrix_peak(device, getattr(torch, run.precision))
+
+
+def optimiser_share(trainer: Trainer, step: float) -> float:
+    """Return the part of a step of so many seconds that the optimisers and the average take, the median of five."""
+    (taken,) = take_turns(
+        [lambda: (trainer._update(0.0), trainer._average_weights())], trainer.device, least=5, most=5, warm=0
+    )
+    return min(1.0, median(taken) / step)

@@ -13,19 +13,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
 from istapp.basics.errors import UserError
-from istapp.basics.paths import read_table, write_table
+from istapp.basics.measuring import matrix_peak, seconds, take_turns
 from istapp.basics.provenance import commit, device_name
 from istapp.method.precision import native
-from istapp.training.benchmark import matrix_peak, operations_per_pixel
+from istapp.training.benchmark import operations_per_pixel, optimiser_share
 from istapp.training.trainer import Run, Trainer
 
 #: Steps that all ways have in common, and what they may end apart: in the logarithm of the MSE, and by the cosine of
@@ -178,10 +177,10 @@ def _tried(trial: Trial, job: Run, reference: _Reference | None, seconds: float)
         with deadline(seconds):
             trainer = _trainer(job, trial)
             if is_reference:
-                return _measured(trial, trainer, None, job.recipe.renew_matrix)
+                return _measured(trial, trainer, None)
             if reference is None:
                 raise UserError("there is no reference to hold it against")
-            _measured(trial, trainer, reference, job.recipe.renew_matrix)
+            _measured(trial, trainer, reference)
     except Overdue:
         trial.reason = f"{OVERDUE} {max(0, seconds):.0f} s"
     except Exception as error:  # compilers, drivers and allocators raise what they like
@@ -224,12 +223,10 @@ def _trainer(job: Run, trial: Trial) -> Trainer:
     return trainer
 
 
-def _measured(trial: Trial, trainer: Trainer, reference: _Reference | None, every: int) -> _Reference:
+def _measured(trial: Trial, trainer: Trainer, reference: _Reference | None) -> _Reference:
     """Take the common steps and judge them, then measure the speed; return what the first way leaves to the others."""
-    x, began = trainer.draws.draw(0), time.perf_counter()
-    trainer.compute(x)
-    _wait(trainer)
-    trial.start_up = time.perf_counter() - began
+    x = trainer.draws.draw(0)
+    trial.start_up = seconds(lambda: trainer.compute(x), trainer.device)
     gradient = torch.cat([p.grad.flatten().double() for p in trainer.network.parameters() if p.grad is not None])
     gradient = gradient / gradient.norm()
     began = time.perf_counter()
@@ -244,17 +241,8 @@ def _measured(trial: Trial, trainer: Trainer, reference: _Reference | None, ever
     trial.reason = _verdict(trial, error)
     trial.accepted = not trial.reason
     if trial.accepted:
-        _add_speed(trial, trainer, x, every)
+        _add_speed(trial, trainer, x)
     return own
-
-
-def _until(trainer: Trainer, steps: int) -> float:
-    """Take so many steps and return the pixels per second."""
-    began = time.perf_counter()
-    for _ in range(steps):
-        trainer.one_step()
-    _wait(trainer)
-    return steps * trainer.now.pixels_per_step / (time.perf_counter() - began)
 
 
 def _verdict(trial: Trial, error: float) -> str:
@@ -268,39 +256,21 @@ def _verdict(trial: Trial, error: float) -> str:
     return ""
 
 
-def _add_speed(trial: Trial, trainer: Trainer, x: Tensor, every: int) -> None:
+def _add_speed(trial: Trial, trainer: Trainer, x: Tensor) -> None:
     """Measure whole steps, the optimisers' part of them, and what a new matrix costs."""
     per_half_second = 0.5 * trial.pixels_per_second / trainer.now.pixels_per_step
     chunk = max(1, min(STEPS, int(per_half_second)))
-    trial.pixels_per_second = median(_until(trainer, chunk) for _ in range(3))
-    step = trainer.now.pixels_per_step / trial.pixels_per_second
-    trial.optimiser_share = min(
-        1.0, _seconds(trainer, lambda: (trainer._update(0.0), trainer._average_weights())) / step
-    )
-    every = trainer.run.recipe.renew_matrix
-    trial.renewal_share = _seconds(trainer, lambda: trainer.draws._make(1), 1) / (50 * step) if every else 0.0
+    steps = take_turns([lambda: [trainer.one_step() for _ in range(chunk)]], trainer.device, most=3, warm=0)[0]
+    step = median(steps) / chunk
+    trial.pixels_per_second = trainer.now.pixels_per_step / step
+    trial.optimiser_share = optimiser_share(trainer, step)
+    renewal = seconds(lambda: trainer.draws._make(1), trainer.device) if trainer.run.recipe.renew_matrix else 0.0
+    trial.renewal_share = renewal / (50 * step)
     if trainer.device.type == "cuda":
         trial.peak_memory = torch.cuda.max_memory_allocated() / 2**20
     operations = operations_per_pixel(trainer.network, trainer.sampling, x)
     peak = matrix_peak(trainer.device, getattr(torch, trial.precision))
     trial.share_of_peak = trial.pixels_per_second * operations / peak
-
-
-def _seconds(trainer: Trainer, work: Callable[[], object], times: int = 5) -> float:
-    """Return the median seconds of some work."""
-    taken = []
-    for _ in range(times):
-        _wait(trainer)
-        began = time.perf_counter()
-        work()
-        _wait(trainer)
-        taken.append(time.perf_counter() - began)
-    return median(taken)
-
-
-def _wait(trainer: Trainer) -> None:
-    if trainer.device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 @contextmanager
@@ -328,10 +298,3 @@ def fastest(trials: Sequence[Trial]) -> Trial:
     """Return the fastest accepted way; the reference where none was accepted."""
     accepted = [trial for trial in trials if trial.accepted]
     return max(accepted, key=lambda trial: trial.pixels_per_second) if accepted else trials[0]
-
-
-def add(path: Path, trials: Sequence[Trial]) -> None:
-    """Write new trials behind those that a file holds."""
-    columns = [field.name for field in fields(Trial)]
-    texts = [{k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in asdict(trial).items()} for trial in trials]
-    write_table(path, columns, [*read_table(path, columns), *texts])
