@@ -1,6 +1,6 @@
 """The book's sentences that carry a number which no cell of theirs computes, each with an expression that does.
 
-    python -m istapp.paper.claims        says which sentence no longer stands on its page, or no longer holds
+    istapp claims        says which sentence no longer stands on its page, or no longer holds
 
 ``data/claims.csv`` has a line for each: page, sentence, expression, the value that the sentence states, and how far off
 it may be. The book is not written while one of them fails.

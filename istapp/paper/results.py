@@ -7,7 +7,8 @@ for the smaller networks that a laptop trains.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -132,19 +133,19 @@ def select(rows: Iterable[Row], **equal: Any) -> list[Row]:
     return [row for row in rows if all(row[column] == value for column, value in equal.items())]
 
 
-def _of_one_form(rows: Iterable[Row]) -> Iterator[Row]:
-    """Yield rows of one method in one form.
+def _used(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows, and say to Python's audit hooks that a number is made of them: see `istapp.figures.origin`.
 
     Raises:
-        UserError: they are of several, of which no mean says anything.
+        UserError: they are of several methods, or of one method in several forms, and no mean of them says anything.
     """
-    form = None
-    for row in rows:
-        form = form or (row["method"], row["variant"])
-        if (row["method"], row["variant"]) != form:
-            raise UserError(f"rows of {form} and of {row['method'], row['variant']} have no common mean: "
-                            "select one method and one variant ('' for the published form)")  # fmt: skip
-        yield row
+    rows = list(rows)
+    forms = sorted({(row.get("method", ""), row.get("variant", "")) for row in rows})
+    if len(forms) > 1:
+        raise UserError(f"rows of {' and of '.join(map(str, forms))} have no common mean: select one method and one "
+                        "variant ('' for the published form)")  # fmt: skip
+    sys.audit("istapp.rows", rows)
+    return rows
 
 
 def by_image(rows: Iterable[Row]) -> dict[str, float]:
@@ -154,7 +155,7 @@ def by_image(rows: Iterable[Row]) -> dict[str, float]:
         UserError: the rows are of several methods or variants.
     """
     found: dict[str, list[float]] = {}
-    for row in _of_one_form(rows):
+    for row in _used(rows):
         found.setdefault(row["image"], []).append(row["psnr"])
     return {image: fmean(values) for image, values in found.items()}
 
@@ -171,7 +172,7 @@ def mean(rows: Sequence[Row]) -> float | None:
     Raises:
         UserError: it is not finite, or the rows are of several methods or variants.
     """
-    return _finite(fmean(row["psnr"] for row in _of_one_form(rows)), "a mean of rows") if rows else None
+    return _finite(fmean(row["psnr"] for row in _used(rows)), "a mean of rows") if rows else None
 
 
 def _finite(value: float, what: str) -> float:
@@ -251,6 +252,7 @@ def _cell(
     first = first_matrix(select(own, run=run))
     if not first:
         return None
+    first = _used(first)
     value = _finite(fmean(r["psnr"] for r in first), f"the mean of {method} on {dataset} at {100 * ratio:g} %")
     return Cell(value, spread(own, run), run, edition, tuple(first), is_whole(first, dataset))
 
