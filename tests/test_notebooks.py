@@ -117,6 +117,19 @@ def test_markdown_renders_in_jupyter_github_and_colab(path):
     assert not own & used, "macros of the notation table are known on the pages of book/ only"
 
 
+def test_code_in_the_text_fits_the_page():
+    """The page shows 80 columns of code; a linter looks at the cells, and this at what the text shows."""
+    pages = {path.name: "\n\n".join(cell["source"] for cell in cells(path, "markdown")) for path in NOTEBOOKS}
+    indented = {name: re.findall(r"^    .+", text, re.M) for name, text in pages.items()}
+    pages |= {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("*.md")}
+    fenced = {name: re.findall(r"^```(?!\{)\w*\n(.*?)^```", text, re.M | re.S) for name, text in pages.items()}
+    lines = [
+        (name, line) for shown in (indented, fenced) for name in shown for line in "\n".join(shown[name]).split("\n")
+    ]
+    assert any(line for _, line in lines)
+    assert not [(name, line) for name, line in lines if len(line) > 80]
+
+
 @named(CHAPTERS)
 def test_code_cells_are_short(path):
     counts = [lines(cell) for cell in cells(path, "code") if "setup" not in cell["tags"]]

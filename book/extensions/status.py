@@ -41,7 +41,11 @@ def remark(entry: Entry) -> str:
 def row(entry: Entry, place: int) -> str:
     """Return the table row of a cell; `place` is its place in the paper's order, by which the sorting begins."""
     order = min(map(verdicts.VERDICTS.index, entry.verdicts))
-    cells = [(order, "verdict", verdict(entry)), (place, "cell", escape(entry.where)), ("", "method", escape(entry.what))]
+    cells = [
+        (order, "verdict", verdict(entry)),
+        (place, "cell", escape(entry.where)),
+        ("", "method", escape(entry.what)),
+    ]
     for label, name in NUMBERS.items():
         value = getattr(entry, name) if name != "ours" or entry.ours is not None else entry.part
         cells.append(("" if value is None else value, label, number(entry, name)))
