@@ -9,7 +9,7 @@
     /^(?:=|<|>|\\(?:le|ge|leq|geq|approx|sim|to|iff|leftarrow|Longleftrightarrow|in)(?![A-Za-z]))/,
     /^[+-]/,
   ];
-  const SMALLEST = 0.62;
+  const SMALLEST = 0.58;
 
   /* Cut a formula where one of the patterns begins, outside all braces, fences and environments. */
   function pieces(tex, patterns) {
@@ -48,9 +48,9 @@
     write(written);
     box().style.fontSize = "";
     for (let level = 1; tooWide() && level <= LEVELS.length; level += 1) write(broken(written, level));
-    if (tooWide()) {
-      const share = Math.max(SMALLEST, (0.98 * box().clientWidth) / box().scrollWidth);
-      box().style.fontSize = `${100 * share}%`;
+    for (let share = 1; tooWide() && share > SMALLEST; ) {
+      share = Math.max(SMALLEST, (0.97 * share * box().clientWidth) / box().scrollWidth);
+      box().style.fontSize = `${Math.floor(100 * share)}%`;
     }
   }
 
