@@ -277,6 +277,7 @@ function recover() {
   };
   const { id } = state.job;
   worker.postMessage({ recover: { id, planes, width: where.width, height: where.height, percent, measurements } });
+  note(`${state.picture.remark}Recovering ${state.job.name} at ${percent} % ...`);
   the("part").value = 0;
   the("left").textContent = "";
   the("stop").hidden = false;
@@ -454,7 +455,7 @@ function showChart(stage) {
   const levels = [["linear", job.psnr.linear], ["JPEG", job.psnr.jpeg]].filter((level) => Number.isFinite(level[1]));
   const values = [...curve.filter(Number.isFinite), ...levels.map((level) => level[1])];
   const low = Math.floor(Math.min(...values) / 5) * 5, high = Math.ceil((Math.max(...values) + 0.1) / 5) * 5;
-  const x = (k) => 36 + (k * 300) / stages, y = (value) => 190 - (170 * (Math.min(value, high) - low)) / (high - low);
+  const x = (k) => 30 + (k * 218) / stages, y = (value) => 172 - (160 * (Math.min(value, high) - low)) / (high - low);
   const parts = [];
   const add = (kind, attributes, text = "") => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", kind);
@@ -462,10 +463,10 @@ function showChart(stage) {
     element.textContent = text;
     parts.push(element);
   };
-  for (const value of [low, high]) add("text", { x: 30, y: y(value) + 4, "text-anchor": "end" }, String(value));
-  add("text", { x: 30, y: y(high) + 20, "text-anchor": "end" }, "dB");
-  for (const k of [0, stages]) add("text", { x: x(k), y: 210, "text-anchor": "middle" }, String(k));
-  add("text", { x: x(stages / 2), y: 210, "text-anchor": "middle" }, "stage");
+  for (const value of [low, high]) add("text", { x: 24, y: y(value) + 4, "text-anchor": "end" }, String(value));
+  add("text", { x: 24, y: y(high) + 19, "text-anchor": "end" }, "dB");
+  for (const k of [0, stages]) add("text", { x: x(k), y: 193, "text-anchor": "middle" }, String(k));
+  add("text", { x: x(stages / 2), y: 193, "text-anchor": "middle" }, "stage");
   for (const [name, value] of levels) {
     add("line", { class: "level", x1: x(0), x2: x(stages), y1: y(value), y2: y(value) });
     add("text", { x: x(stages) + 8, y: y(value) + 4 }, `${name} ${value.toFixed(1)}`);

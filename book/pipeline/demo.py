@@ -76,12 +76,13 @@ def _front(facts: dict[str, str]) -> str:
 
 def _filled(folder: Path) -> str:
     """Add our own scripts and the photographs to the large ones in `folder`; returns what the page shows of them."""
-    size = sum(path.stat().st_size for path in folder.iterdir())
+    sizes = {name: (folder / f"{name}.js").stat().st_size / 1e6 for name in ("runtime", "network")}
     shutil.copy(SOURCES / "demo.css", folder)
     together = "".join((SOURCES / name).read_text(encoding="utf-8") for name in ("measure.js", "demo.js"))
     (folder / "demo.js").write_text(f"(() => {{\n{together}}})();\n", encoding="utf-8")
     shell = string.Template((SOURCES / "demo.html").read_text(encoding="utf-8"))
-    return shell.substitute(photographs=_photographs(folder / "photos"), megabytes=f"{size / 1e6:.1f}")
+    said = {name: f"{size:.1f}" for name, size in sizes.items()} | {"megabytes": f"{sum(sizes.values()):.1f}"}
+    return shell.substitute(said, photographs=_photographs(folder / "photos"))
 
 
 def _photographs(folder: Path) -> str:

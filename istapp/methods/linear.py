@@ -1,7 +1,7 @@
 r"""The best linear estimate: :math:`\hat x = Q y` with :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`.
 
 :math:`C` is the second moment of the blocks of the training images, so Q minimises :math:`E\|x - Qy\|^2` over matrices.
-ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem 2018, Eq. 12 there, as a fit to pairs of blocks); here :math:`C`
+ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem, 2018, as a fit to pairs of blocks); here :math:`C`
 is stored once, and Q follows for any sampling matrix. No trainable parameters; block by block. Chapter 01 derives it.
 """
 
