@@ -18,6 +18,8 @@ from pipeline.check import Page, image_faults
 from istapp.figures import slider as module
 from istapp.figures.slider import slider
 
+pytestmark = pytest.mark.xdist_group("browser")  # one browser for all of them
+
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CAPTIONS = [f"gray level {level:.2f}" for level in LEVELS]
 

@@ -38,7 +38,8 @@ def closing(what: str, obj: object, lines: list[str]) -> list[str]:
     if what not in _DERIVED or is_builder or _CHAPTER.search("\n".join(lines)):
         return []
     named = _CHAPTER.search(getattr(inspect.getmodule(obj), "__doc__", None) or "")
-    return ["", f"Derived in chapter {named[1]}."] if named else []
+    verb = "Asked" if ".exercises." in (getattr(obj, "__module__", None) or "") else "Derived"
+    return ["", f"{verb} in chapter {named[1]}."] if named else []
 
 
 def _keep(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
+import torch
+
 from istapp.basics.errors import UserError, nearest
 from istapp.method import loading
 from istapp.method.base import Blockwise, Method, Network, Option, PerRatio, Tied, blockwise
@@ -129,6 +131,7 @@ def describe(name: str) -> Description:
         try:
             method, weights = module.build(), None
         except UserError:
-            method, weights = module.METHOD(), "none: name a file with --weights"
+            with torch.device("meta"):  # only its numbers are counted: no memory, no time for drawing them
+                method, weights = module.METHOD(), "none: name a file with --weights"
         source = method.weights if weights is None else weights
         return Description(name, method.kind, method.parameter_count, method.ratios, source, summary, options)

@@ -7,6 +7,7 @@ for the smaller networks that a laptop trains.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,7 @@ def select(rows: Iterable[Row], **equal: Any) -> list[Row]:
 def by_image(rows: Iterable[Row]) -> dict[str, float]:
     """Return the PSNR in dB of each image, the mean where there are several rows of it (other matrices, other runs)."""
     found: dict[str, list[float]] = {}
+    rows = _used(rows)
     for row in rows:
         found.setdefault(row["image"], []).append(row["psnr"])
     return {image: fmean(values) for image, values in found.items()}
@@ -151,7 +153,14 @@ def mean(rows: Sequence[Row]) -> float | None:
     Raises:
         UserError: it is not finite.
     """
-    return _finite(fmean(row["psnr"] for row in rows), "a mean of rows") if rows else None
+    return _finite(fmean(row["psnr"] for row in _used(rows)), "a mean of rows") if rows else None
+
+
+def _used(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows, and say to Python's audit hooks that a number is made of them: see `istapp.figures.origin`."""
+    rows = list(rows)
+    sys.audit("istapp.rows", rows)
+    return rows
 
 
 def _finite(value: float, what: str) -> float:
@@ -207,7 +216,7 @@ def cell(
     best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)
     if best is None:
         return None
-    first = found[best]
+    first = _used(found[best])
     value = _finite(fmean(r["psnr"] for r in first), f"the mean of {method} on {dataset} at {100 * ratio:g} %")
     return Cell(value, spread(own, best), best, edition(best), tuple(first), is_whole(first, dataset))
 
