@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from answers import CASES, Answer
+
 from istapp.exercises.answers import Verdict, Wrong, ask, check, close, number, require, tensor
 
 ROOT = Path(__file__).resolve().parents[1]
