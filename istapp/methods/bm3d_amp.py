@@ -18,7 +18,8 @@ from torch import Tensor
 
 from istapp.basics.errors import UserError
 from istapp.method import loading
-from istapp.method.base import Method, Option
+from istapp.method.base import Method
+from istapp.method.options import Option
 from istapp.sampling import BlockSampling
 from istapp.solvers.amp import Passed, amp
 from istapp.solvers.denoisers import BM3D, SlidingDCT

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from istapp.basics.errors import UserError
 from istapp.method import loading
-from istapp.method.base import Method, Option
+from istapp.method.base import Method
+from istapp.method.options import Option
 from istapp.method.precision import lay_out, native
 from istapp.sampling import BlockSampling
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from istapp.basics.errors import UserError
 from istapp.method import loading
-from istapp.method.base import Option
+from istapp.method.options import Option
 from istapp.methods.dip import DeepImagePrior, Penalty
 
 #: The weights of the coupling and of the non-local prior, against a data term of weight 1.
