@@ -59,7 +59,8 @@ def style() -> None:
     display.install()
     origin.install()
     mpl.rcParams.update({
-        "figure.dpi": display.DPI, "svg.hashsalt": "istapp", "savefig.bbox": "tight", "figure.facecolor": "white", "savefig.facecolor": "white",
+        "figure.dpi": display.DPI, "svg.hashsalt": "istapp",
+        "savefig.bbox": "tight", "figure.facecolor": "white", "savefig.facecolor": "white",
         "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
         "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False, "lines.linewidth": 1.8, "lines.markersize": 5,
         "axes.prop_cycle": cycler(color=COLOURS), "image.cmap": "gray", "figure.constrained_layout.use": True,
@@ -144,6 +145,28 @@ def curves(
     if len(lines) > 1:
         axis.legend()
     return axis
+
+
+def ratio_dots(axis: "Axes", place: float, gaps: Mapping[float, float], colour: str, face: str | None = None) -> None:
+    """Draw numbers by CS ratio, a fraction, as dots on a level of `axis`: the larger a dot, the more is measured.
+
+    `face` is the colour inside, by default `colour`: white for what decides nothing.
+    """
+    if gaps:
+        sizes = [15 + 150 * ratio for ratio in gaps]
+        axis.plot(list(gaps.values()), [place] * len(gaps), lw=1, color=colour, zorder=1)
+        axis.scatter(
+            list(gaps.values()), [place] * len(gaps), sizes, facecolor=face or colour,
+            edgecolor="white" if face in (None, colour) else colour, linewidth=1, zorder=2,
+        )  # fmt: skip
+
+
+def kinds_of_dots(axis: "Axes", kinds: Mapping[str, tuple[str, str | None]]) -> None:
+    """Say above the figure of `axis` what colour and face of `ratio_dots` mean."""
+    for name, (colour, face) in kinds.items():
+        edge = "white" if face in (None, colour) else colour
+        axis.scatter([], [], 60, facecolor=face or colour, edgecolor=edge, label=name)
+    axis.figure.legend(loc="outside upper center", ncols=len(kinds))
 
 
 def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:

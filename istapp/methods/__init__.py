@@ -20,8 +20,9 @@ from types import ModuleType
 import torch
 
 from istapp.basics.errors import UserError, nearest
-from istapp.method import loading
-from istapp.method.base import Blockwise, Method, Network, Option, PerRatio, Tied, blockwise
+from istapp.method.base import Method, Network, Tied
+from istapp.method.options import Option, checked, options_of
+from istapp.method.wrapping import Blockwise, PerRatio, blockwise
 
 __all__ = [
     "Blockwise", "Description", "Method", "Network", "Option", "PerRatio", "Tied",
@@ -63,7 +64,7 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
         UserError: an unknown name or option, no weights, or weights of another network.
     """
     module = _module(name)
-    chosen = loading.checked(module, name, options)
+    chosen = checked(module, name, options)
     with _blamed(name):
         return module.build(weights=weights, **chosen)
 
@@ -126,7 +127,7 @@ def describe(name: str) -> Description:
     """
     module = _module(name)
     summary = " ".join((module.__doc__ or "").partition("\n\n")[0].replace(":math:", "").replace("`", "").split())
-    options = tuple(loading.options_of(module).values())
+    options = tuple(options_of(module).values())
     with _blamed(name):
         try:
             method, weights = module.build(), None
