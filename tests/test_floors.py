@@ -14,7 +14,7 @@ FLOORS = (
     {"methods", "training"},
     {"experiments"},
     {"paper"},
-    {"figures"},
+    {"figures", "exercises"},
     {"commands", "__main__"},
 )
 PACKAGE = ROOT / "istapp"

@@ -27,6 +27,7 @@ SAID = 3
 #: What of `istapp.paper` is a printed number.
 PRINTED = re.compile(r"published|remeasured|TABLE\d|[A-Z_]*GAINS?|CONVERGED|PLANT_SHARE")
 _SEEDS = {"manual_seed", "default_rng"}
+_FIGURES = {"Figure", "Slider"}
 _TABLES = {"Table", "DataFrame", "Styler"}
 
 
@@ -268,7 +269,7 @@ def install() -> None:
         return formatted(thing, *arguments, **options)
 
     def after(_: Any) -> None:
-        figure, table = "Figure" in shown, bool(_TABLES & {*shown})
+        figure, table = bool(_FIGURES & {*shown}), bool(_TABLES & {*shown})
         shown.clear()
         read = notebook.behind() if figure or table else Read()
         if figure or read.rows or read.files or read.weights:

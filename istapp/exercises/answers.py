@@ -1,0 +1,151 @@
+"""What every check does alike: notice an empty answer, try the properties one by one, and answer in words."""
+
+import functools
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says: true when the answer is right; shown as words.
+
+    Attributes:
+        exercise: its number, such as "1.3".
+        passed: whether every property holds; None as long as nothing was answered.
+        words: what is right, or which property fails and where to look.
+    """
+
+    exercise: str
+    passed: bool | None
+    words: str
+
+    def __bool__(self) -> bool:
+        return self.passed is True
+
+    def __repr__(self) -> str:
+        state = {True: "right", False: "not yet", None: "not answered yet"}[self.passed]
+        return textwrap.fill(f"Exercise {self.exercise}: {state}. {self.words}", 79)
+
+
+class Wrong(Exception):
+    """A property of the answer does not hold; its text says which, and gives a nudge."""
+
+
+class Unanswered(Exception):
+    """The answer, or a part of it, is still the `...` of the stub."""
+
+
+def require(holds: bool | Tensor, nudge: str) -> None:
+    """Go on if a property holds.
+
+    Raises:
+        Wrong: it does not; `nudge` says which, and where to look.
+    """
+    if not holds:
+        raise Wrong(nudge)
+
+
+def is_empty(answer: Any) -> bool:
+    """Tell whether an answer, or an entry of a list, a tuple or a dictionary, is `...` or None."""
+    if isinstance(answer, Mapping):
+        answer = list(answer.values())
+    return answer is None or answer is ... or (isinstance(answer, list | tuple) and any(map(is_empty, answer)))
+
+
+def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call the reader's function.
+
+    Raises:
+        Unanswered: it returns nothing, as a stub does.
+    """
+    answer = function(*arguments)
+    if is_empty(answer):
+        raise Unanswered
+    return answer
+
+
+def number(answer: Any, what: str) -> float:
+    """Return an answer that should be a number as a float.
+
+    Raises:
+        Wrong: it is none.
+    """
+    try:
+        return float(answer)
+    except (TypeError, ValueError):
+        raise Wrong(f"{what} should be a number, and yours is {shown(answer)}.") from None
+
+
+def tensor(answer: Any, shape: tuple[int, ...] | torch.Size, what: str) -> Tensor:
+    """Return an answer that should be a tensor of a given shape, in float64.
+
+    Raises:
+        Wrong: it is no tensor, has another shape, or holds numbers that are not finite.
+    """
+    if not isinstance(answer, Tensor):
+        raise Wrong(f"{what} should be a tensor of shape {tuple(shape)}, and yours is {shown(answer)}.")
+    if answer.shape != torch.Size(shape):
+        raise Wrong(f"{what} should have the shape {tuple(shape)}, and yours has {tuple(answer.shape)}.")
+    if not answer.isfinite().all():
+        raise Wrong(f"{what} holds numbers that are not finite.")
+    return answer.detach().double()
+
+
+def shown(answer: Any) -> str:
+    """Return a short text for whatever an answer is."""
+    return textwrap.shorten(repr(answer), 60, placeholder=" ...")
+
+
+def close(one: Any, other: Any, within: float = 1e-6) -> bool:
+    """Tell whether two tensors or numbers agree, up to `within` of the larger one's size (or of 1, if that is more)."""
+    one, other = (torch.as_tensor(value, dtype=torch.float64) for value in (one, other))
+    if one.shape != other.shape:
+        return False
+    scale = max(1.0, float(one.abs().max()), float(other.abs().max())) if one.numel() else 1.0
+    return bool((one - other).abs().max() <= within * scale) if one.numel() else True
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """Return the dice of one trial: the same for every reader, and apart from the chapter's own."""
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Return float64 noise of mean 0 and deviation 1."""
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def check(exercise: str) -> Callable[[Callable[..., str]], Callable[..., Verdict]]:
+    """Make a check of a function that raises `Wrong` or returns what is right.
+
+    The chapter's random numbers go on as if no check had been called, and an error in the reader's code is an answer
+    in words as well.
+    """
+
+    def made(function: Callable[..., str]) -> Callable[..., Verdict]:
+        @functools.wraps(function)
+        def checked(*answers: Any, **named: Any) -> Verdict:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                try:
+                    if is_empty(list(answers)):
+                        raise Unanswered
+                    return Verdict(exercise, True, function(*answers, **named))
+                except (Unanswered, NotImplementedError):
+                    words = "Put your answer in the place of the dots and run the cell again."
+                    return Verdict(exercise, None, words)
+                except Wrong as nudge:
+                    return Verdict(exercise, False, str(nudge))
+                except Exception as error:
+                    reason = textwrap.shorten(str(error) or "no message", 300)
+                    words = f"Your answer stopped with {type(error).__name__}: {reason}"
+                    return Verdict(exercise, False, words)
+
+        return checked
+
+    return made
