@@ -23,7 +23,7 @@ UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip
 # libgomp's threads spin against each other: one thread a process, two processes.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help book test verify lab publish address clean
+.PHONY: help book test verify lab publish address picture clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make publish    execute nothing; refuse what is stale or edited; ready build/html for a web host"
 	@echo "make address URL=https://github.com/OWNER/NAME    write the repository's address everywhere"
+	@echo "make picture    take the README's picture from the cover that was built last"
 	@echo "make clean      remove what was built (the environment stays)"
 
 $(READY): requirements.txt constraints.txt pyproject.toml
@@ -65,6 +66,9 @@ verify: $(READY)
 	@$(BIN)/python -m pytest -m verify -v --junitxml=build/verify.xml \
 		&& echo "make verify: passed; the report is $$PWD/build/verify.xml" \
 		|| { echo "make verify: FAILED; the report is $$PWD/build/verify.xml"; exit 1; }
+
+picture: $(READY)
+	@$(BIN)/python book/picture.py
 
 lab: $(READY)
 	@$(BIN)/jupyter lab notebooks

@@ -1,6 +1,6 @@
 """Write the README's picture: the figure of the cover, as it was last executed.
 
-    make book && .venv/bin/python book/picture.py
+    make book && make picture
 
 The picture carries a hash of what computed it, so that a test can tell when it has fallen behind.
 """

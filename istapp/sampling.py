@@ -7,6 +7,7 @@ computes it, much faster in training. Chapter 01 derives everything in this file
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from numbers import Integral, Real
@@ -126,6 +127,8 @@ class BlockSampling:
             raise UserError("Phi holds numbers that are not finite")
         self.block, self.m, self.ratio = block, self.phi.shape[0], float(ratio)
         self.seed, self.kind = seed, kind
+        if phi is None:  # the pages say which matrices they drew, see `istapp.figures.origin`
+            sys.audit("istapp.matrix", seed or 0)
         self._norm: float | None = None
         self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.remembered: dict[str, Tensor] = {}

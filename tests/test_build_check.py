@@ -74,27 +74,19 @@ def test_a_folder_without_pages_does_not_pass(tmp_path):
     assert faults(tmp_path) == [f"{tmp_path.name}: no page at all"]
 
 
-def test_a_claim_that_fails_is_a_fault_of_the_pages(tmp_path):
-    assert claim_faults(tmp_path) == []  # a book without claims
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "claims.csv").write_text("id,page\n")
-    package = tmp_path / "istapp" / "paper"
-    package.mkdir(parents=True)
-    (package / "claims.py").write_text("print('a page: no longer holds')\nraise SystemExit(1)\n")
-    assert claim_faults(tmp_path) == ["a page: no longer holds"]
-    (package / "claims.py").write_text("print('all is well')\n")
-    assert claim_faults(tmp_path) == []
-
-
-def test_a_ledger_that_does_not_follow_from_the_rows_is_a_fault_of_the_pages(tmp_path):
-    assert ledger_faults(tmp_path) == []  # a book without a ledger
-    (tmp_path / "data" / "results").mkdir(parents=True)
-    (tmp_path / "data" / "results" / "ledger.csv").write_text("id\n")
-    package = tmp_path / "istapp"
+@pytest.mark.parametrize(
+    ("check", "command", "stored", "stream"),
+    [(claim_faults, "claims", "claims.csv", "stdout"), (ledger_faults, "ledger", "results/ledger.csv", "stderr")],
+)
+def test_what_a_command_of_the_module_finds_is_a_fault_of_the_pages(tmp_path, check, command, stored, stream):
+    assert check(tmp_path) == []  # a book without claims or ledger
+    file, package = tmp_path / "data" / stored, tmp_path / "istapp"
+    file.parent.mkdir(parents=True)
+    file.write_text("id\n")
     package.mkdir()
     (package / "__init__.py").write_text("")
-    body = "import sys\nassert sys.argv[1] == 'ledger'\nprint('the ledger')\n"
-    (package / "__main__.py").write_text(body + "print('tv.csv: changed', file=sys.stderr)\nsys.exit(1)\n")
-    assert ledger_faults(tmp_path) == ["tv.csv: changed"]
-    (package / "__main__.py").write_text(body)
-    assert ledger_faults(tmp_path) == []
+    body = f"import sys\nassert sys.argv[1] == {command!r}\n"
+    (package / "__main__.py").write_text(f"{body}print('a page: no longer holds', file=sys.{stream})\nsys.exit(1)\n")
+    assert check(tmp_path) == ["a page: no longer holds"]
+    (package / "__main__.py").write_text(f"{body}print('all is well')\n")
+    assert check(tmp_path) == []

@@ -89,3 +89,9 @@ def test_the_linter_finds_nothing_in_module_chapters_and_tests(command):
     whole = [sys.executable, "-m", "ruff", *command, "--no-cache", ROOT]
     done = subprocess.run(whole, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_types_of_module_and_build_fit():
+    whole = [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable]
+    done = subprocess.run(whole, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout

@@ -14,10 +14,12 @@ import torch
 from istapp.__main__ import main
 from istapp.basics.errors import UserError
 from istapp.basics.provenance import device_name
-from istapp.experiments import campaigns, clock, forward_times, queue
+from istapp.experiments import campaigns, clock, forward_times, plan, queue
 from istapp.experiments.campaigns import Experiment
-from istapp.experiments.clock import Plan, spend
+from istapp.experiments.clock import spend
+from istapp.experiments.costs import Costs
 from istapp.experiments.evaluation import read_rows
+from istapp.experiments.plan import Plan
 from istapp.experiments.queue import Places
 from istapp.images import datasets
 from istapp.method import weights
@@ -50,7 +52,7 @@ def two(pixels: float = 40 * STEP) -> list[Experiment]:
 
 def know(runs: list[Experiment], monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     monkeypatch.setattr(campaigns, "ALL", {run.id: run for run in runs})
-    monkeypatch.setattr(clock, "ORDER", ("pair", "other", "pair"))
+    monkeypatch.setattr(plan, "ORDER", ("pair", "other", "pair"))
     monkeypatch.setattr(clock, "LIKE", {"other": "pair"})
     return runs
 
@@ -153,7 +155,7 @@ def test_a_short_clock_makes_the_budget_and_a_longer_one_continues_it(
     """Both members see the same pixels, decayed, fewer than stated; named again, the group goes on from before."""
     know(two(1e9), monkeypatch)
     monkeypatch.setattr(forward_times, "take", lambda *_: None)
-    monkeypatch.setattr(clock, "_costs", lambda *_: clock._Costs(0.5, 0.5))
+    monkeypatch.setattr(clock, "costs_of", lambda *_: Costs(0.5, 0.5))
     places = Places.in_folder(tmp_path)
 
     def until_visited(times: int, minutes: float) -> float:
@@ -162,11 +164,11 @@ def test_a_short_clock_makes_the_budget_and_a_longer_one_continues_it(
             if Plan.of(places).visits.get("pair", 0) < times:
                 with contextlib.suppress(UserError):  # the clock is too short
                     spend(minutes * (1 + attempt / 2), places=places, say=lambda _: None)
-        plan = Plan.of(places)
-        assert plan.visits == {"pair": times} and plan.final == ["pair"]
+        kept = Plan.of(places)
+        assert kept.visits == {"pair": times} and kept.final == ["pair"]
         headers = [weights.header(places.weights_of(run.id)) for run in pair]
-        assert all(abs(header["pixels"] - plan.pixels["pair"]) <= STEP for header in headers)
-        return plan.pixels["pair"]
+        assert all(abs(header["pixels"] - kept.pixels["pair"]) <= STEP for header in headers)
+        return kept.pixels["pair"]
 
     budget = until_visited(1, 0.7)
     assert 60 * STEP < budget < 1e8
@@ -219,7 +221,6 @@ def test_a_loss_that_is_not_finite_ends_the_group_in_one_line(
 def test_rows_are_taken_on_packed_sets(pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     know([dataclasses.replace(pair[0], tests=("photos",), recipe=two(12 * STEP)[0].recipe)], monkeypatch)
     places = Places.in_folder(tmp_path)
-    monkeypatch.setattr(clock, "datasets", datasets)
     assert spend(2, places=places, say=lambda _: None) == ["ista-net-pp-a"]
     rows = read_rows(places.rows_of("ista-net-pp-a"))
     assert {row["run"] for row in rows} == {"ista-net-pp-a"} and len(rows) == len(datasets.load("photos"))
@@ -231,7 +232,7 @@ def work_to_the_end(folder: Path) -> None:
     runs = two(60 * STEP)
     campaigns.ALL.clear()
     campaigns.ALL.update({run.id: run for run in runs})
-    clock.ORDER, clock.RESERVE = ("pair",), 0.5
+    plan.ORDER, clock.RESERVE = ("pair",), 0.5
     few = datasets.load("photos")[:3]
     Experiment.images = lambda _: few
     spend(5, places=Places.in_folder(folder), say=lambda _: None)

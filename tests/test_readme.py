@@ -86,4 +86,4 @@ def test_the_picture_is_not_older_than_the_cover() -> None:
     """The README's picture was computed by the cover's present cells and with the present weights."""
     import picture
 
-    assert picture.stored_key() == picture.key(), "make book && .venv/bin/python book/picture.py"
+    assert picture.stored_key() == picture.key(), "make book && make picture"

@@ -9,10 +9,10 @@ import pytest
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
-from istapp.experiments import campaigns, clock, queue, travel
+from istapp.experiments import campaigns, plan, queue, travel
 from istapp.experiments.campaigns import Experiment
-from istapp.experiments.clock import Plan
 from istapp.experiments.evaluation import read_rows
+from istapp.experiments.plan import Plan
 from istapp.experiments.queue import Places
 from istapp.method import weights
 from istapp.training import ours, state
@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
         training_set="photos", ratios=(0.1,), tests=("photos",), group="one",
     )  # fmt: skip
     monkeypatch.setattr(campaigns, "ALL", {run.id: run})
-    monkeypatch.setattr(clock, "ORDER", ("one",))
+    monkeypatch.setattr(plan, "ORDER", ("one",))
     for name in ("RUNS", "WEIGHTS", "RESULTS"):
         monkeypatch.setattr(paths, name, tmp_path / "home" / name.lower())
     return Places()

@@ -13,6 +13,7 @@ const box = document.getElementById("demo");
 const loaded = (window.istappDemo = { photos: {} });
 
 const state = {
+  opened: null, // the file that was asked for last
   picture: null, // {name, width, height, pixels: red, green, blue, alpha, colour, remark}
   frame: { x: 0, y: 0 }, // the detail's corner, in pixels of the picture
   job: null, // what is being or was recovered: see recover()
@@ -102,6 +103,7 @@ async function choosePhoto() {
   complain("");
   try {
     if (!loaded.photos[name]) await script(`photos/${name}.js`);
+    if (name !== the("photo").value) return; // the reader has chosen another one meanwhile
     const bytes = Uint8Array.from(atob(loaded.photos[name]), (letter) => letter.charCodeAt(0));
     await open(new Blob([bytes], { type: "image/png" }), name);
   } catch (error) {
@@ -130,7 +132,9 @@ async function chooseFile(files) {
 
     Throws where the browser cannot decode it. */
 async function open(file, name, remark = "") {
-  const bitmap = await createImageBitmap(file);
+  const turn = (state.opened = file);
+  const [bitmap, count] = await Promise.all([createImageBitmap(file), frames(file)]);
+  if (turn !== state.opened) return; // a newer one was chosen while this one was decoded
   const whole = bitmap.width * bitmap.height, scale = Math.min(1, Math.sqrt(LARGEST / whole));
   const width = Math.max(1, Math.floor(bitmap.width * scale)), height = Math.max(1, Math.floor(bitmap.height * scale));
   const canvas = new OffscreenCanvas(width, height), pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -143,7 +147,7 @@ async function open(file, name, remark = "") {
   if (scale < 1) {
     remark += `${(whole / 1e6).toFixed(1)} megapixels are more than this page takes; it was shrunk to ${width} × ${height}. `;
   }
-  if (await frames(file) > 1) remark += "It is animated; this is its first picture. ";
+  if (count > 1) remark += "It is animated; this is its first picture. ";
   state.picture = { name, width, height, pixels, colour: hasColour(pixels), remark };
   note(remark);
   showPicture();
@@ -277,6 +281,7 @@ function recover() {
   };
   const { id } = state.job;
   worker.postMessage({ recover: { id, planes, width: where.width, height: where.height, percent, measurements } });
+  note(`${state.picture.remark}Recovering ${state.job.name} at ${percent} % ...`);
   the("part").value = 0;
   the("left").textContent = "";
   the("stop").hidden = false;
@@ -454,7 +459,7 @@ function showChart(stage) {
   const levels = [["linear", job.psnr.linear], ["JPEG", job.psnr.jpeg]].filter((level) => Number.isFinite(level[1]));
   const values = [...curve.filter(Number.isFinite), ...levels.map((level) => level[1])];
   const low = Math.floor(Math.min(...values) / 5) * 5, high = Math.ceil((Math.max(...values) + 0.1) / 5) * 5;
-  const x = (k) => 36 + (k * 300) / stages, y = (value) => 190 - (170 * (Math.min(value, high) - low)) / (high - low);
+  const x = (k) => 30 + (k * 218) / stages, y = (value) => 172 - (160 * (Math.min(value, high) - low)) / (high - low);
   const parts = [];
   const add = (kind, attributes, text = "") => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", kind);
@@ -462,10 +467,10 @@ function showChart(stage) {
     element.textContent = text;
     parts.push(element);
   };
-  for (const value of [low, high]) add("text", { x: 30, y: y(value) + 4, "text-anchor": "end" }, String(value));
-  add("text", { x: 30, y: y(high) + 20, "text-anchor": "end" }, "dB");
-  for (const k of [0, stages]) add("text", { x: x(k), y: 210, "text-anchor": "middle" }, String(k));
-  add("text", { x: x(stages / 2), y: 210, "text-anchor": "middle" }, "stage");
+  for (const value of [low, high]) add("text", { x: 24, y: y(value) + 4, "text-anchor": "end" }, String(value));
+  add("text", { x: 24, y: y(high) + 19, "text-anchor": "end" }, "dB");
+  for (const k of [0, stages]) add("text", { x: x(k), y: 193, "text-anchor": "middle" }, String(k));
+  add("text", { x: x(stages / 2), y: 193, "text-anchor": "middle" }, "stage");
   for (const [name, value] of levels) {
     add("line", { class: "level", x1: x(0), x2: x(stages), y1: y(value), y2: y(value) });
     add("text", { x: x(stages) + 8, y: y(value) + 4 }, `${name} ${value.toFixed(1)}`);

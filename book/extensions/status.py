@@ -41,28 +41,30 @@ def remark(entry: Entry) -> str:
 def row(entry: Entry, place: int) -> str:
     """Return the table row of a cell; `place` is its place in the paper's order, by which the sorting begins."""
     order = min(map(verdicts.VERDICTS.index, entry.verdicts))
-    cells = [
-        (order, "verdict", verdict(entry)),
-        (place, "cell", escape(entry.where)),
-        ("", "method", escape(entry.what)),
-    ]
+    cells: list[tuple[float | str, str, str]] = [(order, "verdict", verdict(entry))]
+    cells += [(place, "cell", escape(entry.where)), ("", "method", escape(entry.what))]
     for label, name in NUMBERS.items():
         value = getattr(entry, name) if name != "ours" or entry.ours is not None else entry.part
         cells.append(("" if value is None else value, label, number(entry, name)))
     cells.append(("", HEADS[-1], remark(entry)))
-    shown = "".join(
-        f'<td data-label="{label}"' + (f' data-key="{key}"' if key != "" else "") + f">{text}</td>"
-        for key, label, text in cells
-    )
-    return f"<tr>{shown}</tr>"
+    return f"<tr>{''.join(cell(*each) for each in cells)}</tr>"
+
+
+def cell(key: float | str, label: str, text: str) -> str:
+    """Return a cell of the table with what it is sorted by, if that is not its text, and its column for telephones."""
+    missing = ' class="none"' * (text in ("", "–"))
+    return f'<td{missing} data-label="{label}"' + (f' data-key="{key}"' if key != "" else "") + f">{text}</td>"
 
 
 def table(found: Iterable[Entry]) -> str:
-    """Return the table of all PSNR cells among entries."""
-    rows = "".join(row(entry, place) for place, entry in enumerate(e for e in found if e.kind == "cell"))
+    """Return the table of all PSNR cells among entries, by verdict, and then in the paper's order."""
+    cells = enumerate(entry for entry in found if entry.kind == "cell")
+    known = sorted(cells, key=lambda each: min(map(verdicts.VERDICTS.index, each[1].verdicts)))
+    rows = "".join(row(entry, place) for place, entry in known)
     head = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
     return (
-        '<div class="status"><table id="status"><caption>PSNR in dB; in brackets after a part of the training</caption>'
+        '<div class="status full-width"><table id="status">'
+        "<caption>PSNR in dB; in brackets after a part of the training</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

@@ -76,12 +76,13 @@ def _front(facts: dict[str, str]) -> str:
 
 def _filled(folder: Path) -> str:
     """Add our own scripts and the photographs to the large ones in `folder`; returns what the page shows of them."""
-    size = sum(path.stat().st_size for path in folder.iterdir())
+    sizes = {name: (folder / f"{name}.js").stat().st_size / 1e6 for name in ("runtime", "network")}
     shutil.copy(SOURCES / "demo.css", folder)
     together = "".join((SOURCES / name).read_text(encoding="utf-8") for name in ("measure.js", "demo.js"))
     (folder / "demo.js").write_text(f"(() => {{\n{together}}})();\n", encoding="utf-8")
     shell = string.Template((SOURCES / "demo.html").read_text(encoding="utf-8"))
-    return shell.substitute(photographs=_photographs(folder / "photos"), megabytes=f"{size / 1e6:.1f}")
+    said = {name: f"{size:.1f}" for name, size in sizes.items()} | {"megabytes": f"{sum(sizes.values()):.1f}"}
+    return shell.substitute(said, photographs=_photographs(folder / "photos"))
 
 
 def _photographs(folder: Path) -> str:
@@ -125,7 +126,7 @@ def runtime() -> Path:
     """
     if not RUNTIME.exists():
         with tempfile.TemporaryDirectory() as beside, tarfile.open(_fetched(Path(beside))) as package:
-            module, wasm = (package.extractfile(name).read() for name in (MODULE, WASM))
+            module, wasm = (_member(package, name) for name in (MODULE, WASM))
         packed = base64.b64encode(gzip.compress(wasm, 9, mtime=0)).decode("ascii")
         text = json.dumps({"module": module.decode("utf-8"), "wasm": packed})
         RUNTIME.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +134,13 @@ def runtime() -> Path:
         unfinished.write_text(f"istappDemo.runtime = {text};\n", encoding="utf-8")
         unfinished.replace(RUNTIME)
     return RUNTIME
+
+
+def _member(package: tarfile.TarFile, name: str) -> bytes:
+    file = package.extractfile(name)
+    if file is None:
+        raise BuildError(f"{name} of {PACKAGE} {VERSION} is not a file")
+    return file.read()
 
 
 def _fetched(folder: Path) -> Path:

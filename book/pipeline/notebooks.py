@@ -106,6 +106,16 @@ def label_folded(page: dict) -> None:
             own.setdefault("code_prompt_hide", f"Hide {what}")
 
 
+def caption_origins(page: dict) -> None:
+    """Move the line on what a figure was made of into the figure, under its caption; Sphinx makes it a second one."""
+    for cell in code_cells(page):
+        figure = cell["metadata"].get("mystnb", {}).get("figure")
+        origins = [output for output in cell["outputs"] if output.get("metadata", {}).get("istapp") == "origin"]
+        if figure and origins:
+            cell["outputs"] = [output for output in cell["outputs"] if output not in origins]
+            figure["caption"] = "\n\n".join([figure["caption"], "".join(origins[-1]["data"]["text/html"])])
+
+
 def undescribed(page: dict) -> Iterator[tuple[int, dict]]:
     """Number and content of each executed code cell that shows a picture without an alt text."""
     for number, cell in enumerate(code_cells(page), 1):

@@ -45,6 +45,7 @@ def merged(notebook: Path) -> dict:
                 r"^(\*\*Minutes to run:\*\*).*$", rf"\1 {minutes}", "".join(cell["source"]), flags=re.M
             )
     notebooks.label_folded(page)
+    notebooks.caption_origins(page)
     prose = "\n".join(cell["source"] for cell in page["cells"] if cell["cell_type"] == "markdown")
     if not re.search(r"^#+ ", prose, re.M):  # Sphinx has no use for a page without a title
         title = {"cell_type": "markdown", "metadata": {}, "source": f"# {notebook.stem.replace('_', ' ')}"}

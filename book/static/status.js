@@ -8,7 +8,7 @@
     if (text !== undefined) return Number(text);
     return cell.textContent === "–" || cell.textContent === "" ? null : cell.textContent;
   };
-  let by = 1, down = false;
+  let by = 0, down = false;
   const order = (a, b) => {
     const x = key(a, by), y = key(b, by);
     if (x === null || y === null) return (x === null) - (y === null);  // what is missing comes last, up or down
@@ -34,7 +34,7 @@
     choice.add(new Option(`${head.textContent} ↑`, `${i}`));
     choice.add(new Option(`${head.textContent} ↓`, `${i}-`));
   });
-  choice.value = "1";
+  choice.value = "0";
   choice.onchange = () => {
     const i = parseInt(choice.value), wanted = choice.value.endsWith("-");
     if (i !== by || wanted !== down) { by = i; down = !wanted; sort(i); }
@@ -54,6 +54,7 @@
     return label;
   };
   bar.className = "status-bar";
+  heads[0].setAttribute("aria-sort", "ascending");
   bar.append(labelled("show", search), labelled("sort by", choice), count);
   table.parentElement.before(bar);
   show();

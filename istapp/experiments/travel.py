@@ -21,8 +21,8 @@ from istapp.basics.errors import UserError
 from istapp.basics.paths import read_table, write_atomically, write_table
 from istapp.basics.provenance import checkout
 from istapp.experiments import campaigns, queue
-from istapp.experiments.clock import Plan
 from istapp.experiments.forward_times import ForwardTime
+from istapp.experiments.plan import Plan
 from istapp.experiments.queue import Places
 from istapp.experiments.rows import IDENTITY, name_of, put, read_rows
 from istapp.images import datasets

@@ -1,16 +1,26 @@
-"""Choosing the weight of a classical prior, and the damping of message passing, on training images.
+"""What classical methods learn from training images: the weight of a prior, the damping, the second moment of blocks.
 
-``python -m istapp.experiments.tuning`` writes data/results/tuning.csv and tuning-amp.csv. The images are the first
-eight of Train400's validation split, for message passing the middles of the first four; no test set is ever looked at.
+    istapp study priors           writes data/results/tuning.csv
+    istapp study damping          writes data/results/tuning-amp.csv, for message passing
+    istapp study second-moment    writes data/weights/second-moment.safetensors, for the linear estimate
+
+The images are the first eight of Train400's validation split, for message passing the middles of the first four, for
+the second moment all of Train400; no test set is ever looked at.
 """
 
 import sys
 
+import torch
+
 from istapp import methods
 from istapp.basics import paths
+from istapp.basics.provenance import stamp
 from istapp.experiments.evaluation import evaluate, read_rows
 from istapp.images import datasets
-from istapp.images.datasets import Image
+from istapp.images.datasets import Image, data_hash
+from istapp.method import weights
+from istapp.methods import linear
+from istapp.sampling import BLOCK
 from istapp.training import split
 
 RATIOS = (0.1, 0.3, 0.5)
@@ -32,8 +42,8 @@ def tune() -> None:
         UserError: Train400 is not at hand.
     """
     images = split(datasets.load("Train400"))[1][:8]
-    for name, weights in GRID.items():
-        for lam in weights:
+    for name, grid in GRID.items():
+        for lam in grid:
             method = methods.get(name, lam=lam)
             evaluate(method, images, RATIOS, out=FILE, run=f"lambda={lam:g}", label="Train400 validation")
             print(f"{name} {lam:g}: {means(name)[lam]:.3f} dB", file=sys.stderr, flush=True)
@@ -78,6 +88,14 @@ def amp_means(ratio: float | None = None) -> dict[tuple[float, str], float]:
     return {key: sum(own) / len(own) for key, own in values.items()}
 
 
-if __name__ == "__main__":
-    tune()
-    tune_amp()
+def store_second_moment() -> None:
+    """Fit the second moment to all of Train400 and keep its upper triangle, float32; `make verify` repeats the fit.
+
+    Raises:
+        UserError: Train400 is not at hand.
+    """
+    images = datasets.load("Train400")
+    rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
+    upper = linear.fit_second_moment(image.luma() for image in images)[rows, columns].float()
+    header = stamp(method="linear", training_set="Train400", training_hash=data_hash(images))
+    weights.save(linear.SECOND_MOMENT, {"upper": upper}, header)

@@ -1,12 +1,11 @@
 """The rows of the two untrained networks, on one small crop: they fit a network to every image, which takes a while.
 
-``python -m istapp.experiments.untrained`` writes ``data/results/dip.csv`` and ``data/results/nlr-csnet.csv``: the
-central 128 x 128 pixels of Set11's cameraman at 10 and 30 %, with a network of 32 channels and 500 iterations, as the
-rows' `variant` tells. It is resumed where it stopped. ``python -m istapp.experiments.untrained 128 2000`` asks for the
-published 128 channels and 2000 iterations. These rows are no cells of Table 1, which is about all of Set11.
+``istapp study untrained`` writes ``data/results/dip.csv`` and ``data/results/nlr-csnet.csv``: the central 128 x 128
+pixels of Set11's cameraman at 10 and 30 %, with a network of 32 channels and 500 iterations, as the rows' `variant`
+tells. It is resumed where it stopped. The published 128 channels and 2000 iterations are arguments of `run`. These rows
+are no cells of Table 1, which is about all of Set11.
 """
 
-import sys
 from typing import Any
 
 from istapp import methods
@@ -44,8 +43,3 @@ def run(name: str, channels: int = 32, iterations: int = 500, **more: Any) -> li
     method = methods.get(name, channels=channels, iterations=iterations, **more)
     out = paths.RESULTS / f"{name}.csv"
     return evaluate(method, [image], RATIOS, out=out, label=LABEL, progress=lambda line: print(line, flush=True))
-
-
-if __name__ == "__main__":
-    for each in NAMES:
-        run(each, *map(int, sys.argv[1:3]))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from istapp.figures import display, origin
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -14,14 +16,51 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+#: What nobody shall look at first: rivals as printed, bounds, grids.
+GRAY = "#767676"
+
+#: A method has one colour and marker in the whole book; those that are not here are `GRAY`, and told by their names.
+METHODS = {
+    "ista-net-pp": (COLOURS[0], "o"), "ista-net-plus": (COLOURS[1], "s"), "ista-net": (COLOURS[3], "D"),
+    "linear": (COLOURS[6], "X"), "ista": (COLOURS[4], "v"), "fista": (COLOURS[5], "^"), "tv": (COLOURS[2], "P"),
+}  # fmt: skip
+
+#: CS ratios in percent, from dark to light as more is measured: an order, which unrelated colours would not show.
+RATIOS = {10: ("#1b0c6b", "o"), 20: ("#6a00a8", "D"), 30: ("#b12a90", "s"), 40: ("#dd5e66", "v"), 50: ("#f0893a", "^")}
+
+
+def method_look(name: str) -> dict[str, str]:
+    """Return colour and marker of a method, by its name or that of its run, as keywords for `plot`."""
+    return dict(zip(("color", "marker"), METHODS.get(name, (GRAY, "."))))
+
+
+def ratio_look(ratio: float) -> dict[str, str]:
+    """Return colour and marker of a CS ratio, a fraction or in percent, as keywords for `plot`."""
+    percent = round(100 * ratio) if ratio < 1 else round(ratio)
+    nearest = min(RATIOS, key=lambda known: abs(known - percent))
+    return dict(zip(("color", "marker"), RATIOS[nearest]))
+
+
+def stage_colours(count: int) -> list[tuple[float, ...]]:
+    """Return a colour for each of so many stages, from dark (the first) to light, never too light for white paper."""
+    import matplotlib as mpl
+
+    return [mpl.colormaps["viridis"](0.85 * k / max(1, count - 1)) for k in range(count)]
+
 
 def style() -> None:
-    """Set matplotlib's defaults for the book: white ground, no clutter, the palette above."""
+    """Set matplotlib's defaults for the book: white ground, no clutter, the palette above.
+
+    In a notebook charts become SVG, photographs PNG of twice their size, and a small line says what each was made of.
+    """
     import matplotlib as mpl
     from cycler import cycler
 
+    display.install()
+    origin.install()
     mpl.rcParams.update({
-        "figure.dpi": 110, "savefig.bbox": "tight", "figure.facecolor": "white", "savefig.facecolor": "white",
+        "figure.dpi": display.DPI, "svg.hashsalt": "istapp",
+        "savefig.bbox": "tight", "figure.facecolor": "white", "savefig.facecolor": "white",
         "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
         "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False, "lines.linewidth": 1.8, "lines.markersize": 5,
         "axes.prop_cycle": cycler(color=COLOURS), "image.cmap": "gray", "figure.constrained_layout.use": True,
@@ -106,3 +145,71 @@ def curves(
     if len(lines) > 1:
         axis.legend()
     return axis
+
+
+def ratio_dots(axis: "Axes", place: float, gaps: Mapping[float, float], colour: str, face: str | None = None) -> None:
+    """Draw numbers by CS ratio, a fraction, as dots on a level of `axis`: the larger a dot, the more is measured.
+
+    `face` is the colour inside, by default `colour`: white for what decides nothing.
+    """
+    if gaps:
+        sizes = [15 + 150 * ratio for ratio in gaps]
+        axis.plot(list(gaps.values()), [place] * len(gaps), lw=1, color=colour, zorder=1)
+        axis.scatter(
+            list(gaps.values()), [place] * len(gaps), sizes, facecolor=face or colour,
+            edgecolor="white" if face in (None, colour) else colour, linewidth=1, zorder=2,
+        )  # fmt: skip
+
+
+def kinds_of_dots(axis: "Axes", kinds: Mapping[str, tuple[str, str | None]]) -> None:
+    """Say above the figure of `axis` what colour and face of `ratio_dots` mean."""
+    for name, (colour, face) in kinds.items():
+        edge = "white" if face in (None, colour) else colour
+        axis.scatter([], [], 60, facecolor=face or colour, edgecolor=edge, label=name)
+    axis.figure.legend(loc="outside upper center", ncols=len(kinds))
+
+
+def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
+    """Write the label of each line of `axis` at its right end, in its colour, and move apart what would overlap.
+
+    This takes the place of a legend: nobody has to look to and fro. `room` is the share of the width that is kept free
+    for the words. Call it when all lines are drawn; a line without a label of its own gets none.
+    """
+    lines = [line for line in axis.get_lines() if len(line.get_xdata()) and not line.get_label().startswith("_")]
+    if not lines:
+        return
+    left, right = axis.get_xlim()
+    scale = axis.xaxis.get_transform()
+    a, b = scale.transform([left, right])
+    ticks = [tick for tick in axis.get_xticks() if left <= tick <= right]
+    if axis.get_xscale() == "linear":
+        axis.set_xticks(ticks)  # where there are words, there are no numbers
+    axis.set_xlim(left, scale.inverted().transform(a + (b - a) / (1 - room)))
+    axis.figure.canvas.draw()  # heights are known only now
+    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in lines]
+    heights = [72 / axis.figure.dpi * axis.transData.transform(end)[1] for end in ends]  # in points
+    for line, end, height, place in zip(lines, ends, heights, spread_out(heights, 1.25 * size)):
+        thread = {"arrowstyle": "-", "color": line.get_color(), "lw": 0.5, "shrinkA": 0, "shrinkB": 2}
+        axis.annotate(
+            str(line.get_label()), end, (8, place - height), textcoords="offset points", size=size, va="center",
+            color=line.get_color(), annotation_clip=False, arrowprops=thread if abs(place - height) > 2 else None,
+        )  # fmt: skip
+
+
+def spread_out(places: Sequence[float], gap: float) -> list[float]:
+    """Return the places moved as little as needed so that neighbours are `gap` apart, in the same order."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    groups: list[list[int]] = []  # neighbours that touch stand around the mean of where they wanted to be
+    centre = lambda group: sum(places[i] for i in group) / len(group)  # noqa: E731
+    for i in order:
+        groups.append([i])
+        while len(groups) > 1 and (
+            centre(groups[-1]) - centre(groups[-2]) < gap * (len(groups[-1]) + len(groups[-2])) / 2
+        ):
+            last = groups.pop()
+            groups[-1] += last
+    moved = list(places)
+    for group in groups:
+        for n, i in enumerate(group):
+            moved[i] = centre(group) + gap * (n - (len(group) - 1) / 2)
+    return moved

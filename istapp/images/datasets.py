@@ -11,16 +11,17 @@ user's cache. It is downloaded only when asked for, and it is complete and right
 
 import contextlib
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from istapp.basics.errors import UserError, nearest, speakable
-from istapp.basics.paths import PHOTOS, parse_table, read_text
+from istapp.basics.paths import PHOTOS, parse_table, read_text, write_table
 from istapp.images import downloads
 from istapp.images.image import Image, data_hash, image_files, read_image
 from istapp.images.packs import packed, read_pack, write_pack
-from istapp.images.registry import SETS, Dataset, Entry, describe
+from istapp.images.registry import REGISTRY, SETS, Dataset, Entry, describe
 
 __all__ = ["Dataset", "Entry", "Image", "attribution", "data_hash", "describe", "download", "load", "locate", "names"]
 __all__ += ["pack", "photo", "photos", "read_image", "read_pack", "status", "verify"]
@@ -159,13 +160,18 @@ def locate(dataset: Dataset) -> Path | None:
 
     A folder with some of the files is the set's folder, if an incomplete one; a folder with none of them is not.
     """
+    folders = [root / dataset.folder for root in _roots(dataset)]
+    return next((folder for folder in folders if len(_absent(dataset, folder)) < len(dataset.entries)), None)
+
+
+def _roots(dataset: Dataset) -> list[Path]:
+    """Return the folders in which a set's own folder may lie, the first that has it counts."""
     if dataset.name == "photos":
-        return PHOTOS
+        return [PHOTOS.parent]
     roots = [Path(os.environ["ISTAPP_DATA"])] if os.environ.get("ISTAPP_DATA") else []
     with contextlib.suppress(UserError):  # without a home folder there is no cache
         roots.append(downloads.cache_folder())
-    folders = [root / dataset.folder for root in roots]
-    return next((folder for folder in folders if len(_absent(dataset, folder)) < len(dataset.entries)), None)
+    return roots
 
 
 def _absent(dataset: Dataset, folder: Path | None) -> list[str]:
@@ -244,6 +250,30 @@ def verify(name: str) -> str:
         UserError: the set is unknown, missing, incomplete or not the registered one.
     """
     return data_hash(load(describe(name).name))
+
+
+def register(names: Sequence[str]) -> None:
+    """Record in data/registry.csv what the files of these sets are now, in the order of their names; other rows stay.
+
+    For whoever adds a set: its folder lies in ISTAPP_DATA or in the cache, its description in `registry.SETS`.
+
+    Raises:
+        UserError: a set is unknown, or its folder is not there.
+    """
+    own = {name: _found(describe(name)) for name in names}
+    rows = [
+        {"set": name, **entry._asdict()} for name, d in SETS.items() for entry in own.get(name, d.entries)
+    ]  # fmt: skip
+    write_table(REGISTRY, ("set", *Entry._fields), rows)
+
+
+def _found(dataset: Dataset) -> list[Entry]:
+    """Return what lies in the folder of a set, whatever the registry says of it."""
+    folder = next((root / dataset.folder for root in _roots(dataset) if (root / dataset.folder).is_dir()), None)
+    if folder is None:
+        raise UserError(_missing(dataset))
+    images = ((path.name, dataset.recipe(read_image(path))) for path in image_files(folder))
+    return [Entry(file, *image.size, 3 if image.colour else 1, image.hash) for file, image in images]
 
 
 def pack(path: str | Path, sets: list[str]) -> None:

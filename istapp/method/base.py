@@ -1,71 +1,17 @@
 """What every method is: measurements and operator in, image out."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from istapp.basics.errors import UserError
+from istapp.method.options import Option
 from istapp.method.precision import lay_out
 from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling, MixedSampling
-
-
-@dataclass(frozen=True)
-class Option:
-    """A setting of a method that its user may choose: a word of `choices`, or a number like `default`, whole or not.
-
-    Attributes:
-        name: as after ``--option``, and as a parameter of the method's ``build``.
-        default: what holds where nothing is said; an integer asks for whole numbers.
-        meaning: one line for `istapp methods NAME`.
-        low: the smallest number allowed.
-        high: the largest number allowed.
-        choices: the words allowed; empty for a number.
-    """
-
-    name: str
-    default: float | str
-    meaning: str = ""
-    low: float = -math.inf
-    high: float = math.inf
-    choices: tuple[str, ...] = ()
-
-    @property
-    def range(self) -> str:
-        """What may be given, as text."""
-        if self.choices or isinstance(self.default, str):
-            return " or ".join(self.choices) or "text"
-        kind = "a whole number" if isinstance(self.default, int) else "a number"
-        ends = [f"from {self.low:g}"] * (self.low > -math.inf) + [f"up to {self.high:g}"] * (self.high < math.inf)
-        return " ".join([kind, *ends])
-
-    def check(self, value: object, method: str) -> float | str:
-        """Return a value, or the text of one, as the method takes it.
-
-        Raises:
-            UserError: it is outside the range.
-        """
-        wrong = UserError(f"{method}: the option {self.name} is {self.range}, not {value!r}")
-        if self.choices or isinstance(self.default, str):
-            if not isinstance(value, str) or (self.choices and value not in self.choices):
-                raise wrong
-            return value
-        whole = isinstance(self.default, int)
-        if isinstance(value, bool) or (whole and not isinstance(value, (str, Integral))):
-            raise wrong
-        try:
-            number = int(value) if whole else float(value)  # type: ignore[call-overload]
-        except (TypeError, ValueError, OverflowError):
-            raise wrong from None
-        if not self.low <= number <= self.high:
-            raise wrong
-        return number
 
 
 class Method:
@@ -78,6 +24,7 @@ class Method:
         blockwise: whether it reconstructs each block alone, seeing no neighbours.
         parameter_count: trainable numbers in it.
         variant: what else differs from the published form, for the rows of results.
+        stand_in: a variant that may stand beside the published form, where that cannot be had; it decides nothing.
         weights: where its weights came from; empty for a method without.
         options: what its user may choose beside the weights.
     """
@@ -88,6 +35,7 @@ class Method:
     blockwise: bool = False
     parameter_count: int = 0
     variant: str = ""
+    stand_in: str = ""
     weights: str = ""
     options: tuple[Option, ...] = ()
 
@@ -124,7 +72,7 @@ class Network(nn.Module, Method):
 
     Attributes:
         config: the arguments that build it again, for headers.
-        block_alone: its authors run it on every block alone, so that is how `found.build` returns it.
+        block_alone: its authors run it on every block alone, so that is how `loading.build` returns it.
     """
 
     kind = "network"
@@ -229,88 +177,3 @@ class Tied(Network):
     @cached_property
     def _own(self) -> BlockSampling:
         return self.draw(self.config["ratio"], self.config["matrix_seed"])
-
-
-class Blockwise(Method):
-    """A method without its cross-block path: every block is reconstructed as an image of its own.
-
-    Nothing else changes; it is all the difference between settings (a) and (b) of Table 4.
-    Chapter 04 shows both.
-    """
-
-    blockwise = True
-
-    def __init__(self, method: Method, published: bool = False) -> None:
-        """Wrap `method`; `published`: that is how its authors run it, so it is no variant."""
-        self.method = method
-        self.name, self.kind, self.ratios = method.name, method.kind, method.ratios
-        self.parameter_count, self.weights = method.parameter_count, method.weights
-        self._mark = "" if published else "blockwise"
-
-    @property
-    def variant(self) -> str:
-        """What the wrapped method says of itself, which a run may change, and that this is it block by block."""
-        return "; ".join(filter(None, [self.method.variant, self._mark]))
-
-    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
-        """Return the wrapped method's operator."""
-        return self.method.sampling(ratio, seed)
-
-    def tensors(self, ratio: float) -> dict[str, Tensor]:
-        """Return the wrapped method's tensors."""
-        return self.method.tensors(ratio)
-
-    def to(self, device: str | torch.device) -> "Blockwise":
-        """Move the wrapped method to a device."""
-        self.method.to(device)
-        return self
-
-    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
-        """Fold the h x w blocks into the batch, reconstruct, unfold."""
-        batch, m, h, w = y.shape
-        block = sampling.block
-        singles = y.permute(0, 2, 3, 1).reshape(batch * h * w, m, 1, 1)
-        x = self.method(singles, sampling).view(batch, h, w, block, block)
-        return x.permute(0, 1, 3, 2, 4).reshape(batch, 1, h * block, w * block)
-
-
-class PerRatio(Method):
-    """A network published as one set of weights per ratio: each measurement goes to the one for its ratio."""
-
-    kind = "network"
-
-    def __init__(self, networks: Sequence[Method]) -> None:
-        """Serve the ratios of `networks`, each of which serves exactly one."""
-        self.networks = {network.ratios[0]: network for network in networks if network.ratios}
-        first = networks[0]
-        self.name, self.blockwise, self.variant = first.name, first.blockwise, first.variant
-        self.ratios = tuple(sorted(self.networks))
-        self.parameter_count = sum(network.parameter_count for network in networks)
-        self.weights = ", ".join(network.weights for network in networks)
-
-    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
-        """Return the operator of the network trained for `ratio`."""
-        return self._network(ratio).sampling(ratio, seed)
-
-    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
-        """Reconstruct with the network trained for the operator's ratio."""
-        return self._network(sampling.ratio)(y, sampling)
-
-    def tensors(self, ratio: float) -> dict[str, Tensor]:
-        """Return the tensors of the network trained for `ratio`."""
-        return self._network(ratio).tensors(ratio)
-
-    def _network(self, ratio: float) -> Method:
-        self.check_ratio(ratio)
-        return min(self.networks.items(), key=lambda item: abs(item[0] - ratio))[1]
-
-    def to(self, device: str | torch.device) -> "PerRatio":
-        """Move all weights to a device."""
-        for network in self.networks.values():
-            network.to(device)
-        return self
-
-
-def blockwise(method: Method) -> Method:
-    """Return `method` without its cross-block path; one that has none already is returned as it is."""
-    return method if method.blockwise else Blockwise(method)

@@ -14,8 +14,9 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
-from istapp.method.base import Method, PerRatio
+from istapp.method.base import Method
 from istapp.method.precision import lay_out, native
+from istapp.method.wrapping import PerRatio, Wrapped
 from istapp.sampling import BlockSampling
 
 
@@ -26,11 +27,11 @@ def networks(method: Method) -> Iterator[nn.Module]:
     elif isinstance(method, PerRatio):
         for each in method.networks.values():
             yield from networks(each)
-    elif isinstance(inner := getattr(method, "method", None), Method):  # one that wraps another
-        yield from networks(inner)
+    elif isinstance(method, Wrapped):
+        yield from networks(method.method)
 
 
-class Fast(Method):
+class Fast(Wrapped):
     """A method whose networks compute channels-last in a device's own number format, compiled where that pays.
 
     What it says of itself in rows names the number format where that is not float32. A method without networks, or an
@@ -46,29 +47,12 @@ class Fast(Method):
         always does. `precision` overrides what is `native` on the device.
         """
         where = torch.device(device)
-        self.method, self.precision = method.to(where), precision or native(where)
-        self.name, self.kind, self.ratios = method.name, method.kind, method.ratios
-        self.blockwise, self.parameter_count, self.weights = method.blockwise, method.parameter_count, method.weights
-        self._own = list(networks(method))
+        self.precision, self._own = precision or native(where), list(networks(method))
+        super().__init__(method.to(where), self.precision if self._own and self.precision != "float32" else "")
         for network in self._own:
             lay_out(network)
             if many or where.type == "cuda":
                 compile_stages(network)
-
-    @property
-    def variant(self) -> str:
-        """What the wrapped method says of itself, and the number format where it is another than the tables'."""
-        mark = self.precision if self._own and self.precision != "float32" else ""
-        return "; ".join(filter(None, [self.method.variant, mark]))
-
-    def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
-        """Return the wrapped method's operator."""
-        return self.method.sampling(ratio, seed)
-
-    def to(self, device: str | torch.device) -> "Fast":
-        """Move the wrapped method to a device."""
-        self.method.to(device)
-        return self
 
     def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
         """Reconstruct (B, m, h, w) measurements to (B, 1, block*h, block*w) images in the dtype of `y`."""

@@ -1,16 +1,15 @@
 """Building a network with its weights: a file that was named, or the ones shipped in `data/weights`."""
 
-import inspect
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
 
 from istapp.basics import paths
-from istapp.basics.errors import UserError, nearest
+from istapp.basics.errors import UserError
 from istapp.method import weights
-from istapp.method.base import Blockwise, Method, Network, Option, PerRatio
+from istapp.method.base import Method, Network
+from istapp.method.wrapping import Blockwise, PerRatio
 
 N = TypeVar("N", bound=Network)
 
@@ -119,26 +118,3 @@ def no_weights(name: str, given: object) -> None:
     """Raise UserError when weights were named for a method that has none."""
     if given is not None:
         raise UserError(f"{name} has no weights: leave out --weights")
-
-
-def options_of(module: ModuleType) -> dict[str, Option]:
-    """Return what a method's user may choose: what its class declares, else the parameters of its ``build``."""
-    given = {option.name: option for option in module.METHOD.options}
-    for parameter in inspect.signature(module.build).parameters.values():
-        if parameter.name != "weights" and isinstance(parameter.default, (int, float, str)):
-            given.setdefault(parameter.name, Option(parameter.name, parameter.default))
-    return given
-
-
-def checked(module: ModuleType, name: str, options: dict[str, object]) -> dict[str, float | str]:
-    """Return options, whose values may be text as on the command line, as the method `name` takes them.
-
-    Raises:
-        UserError: the method has no such option, or it has a range and the value is outside.
-    """
-    known = options_of(module)
-    for each in options:
-        if each not in known:
-            has = f"; it has {', '.join(known)}" if known else ""
-            raise UserError(f"{name} has no option {each}{nearest(each, known)}{has}")
-    return {each: known[each].check(value, name) for each, value in options.items() if value is not None}

@@ -17,6 +17,7 @@ from istapp.basics.errors import UserError
 from istapp.method.base import Method, Tied
 from istapp.method.fast import networks
 from istapp.method.weights import load_matrix
+from istapp.method.wrapping import Wrapped
 from istapp.sampling import BLOCK, BlockSampling, measurements
 
 #: Names under which a file with several arrays keeps the matrix.
@@ -84,21 +85,13 @@ def _from_mat(path: Path) -> Tensor:
     return load_matrix(path, NAMES[-1])
 
 
-class Given(Method):
+class Given(Wrapped):
     """A method that measures with a given matrix instead of a seeded one. Rows name the matrix in their variant."""
 
     def __init__(self, method: Method, phi: Tensor, name: str) -> None:
         """Wrap `method`; `phi` is (m, 1089), `name` what rows and messages call it."""
-        self.method, self.phi = method, phi
-        digest = hashlib.sha256(phi.numpy().tobytes()).hexdigest()
-        self.label = f"matrix {name} {digest[:12]}"
-        self.name, self.kind, self.ratios = method.name, method.kind, method.ratios
-        self.blockwise, self.parameter_count, self.weights = method.blockwise, method.parameter_count, method.weights
-
-    @property
-    def variant(self) -> str:
-        """What the wrapped method says of itself, and the matrix."""
-        return "; ".join(filter(None, [self.method.variant, self.label]))
+        self.phi, self.label = phi, f"matrix {name} {hashlib.sha256(phi.numpy().tobytes()).hexdigest()[:12]}"
+        super().__init__(method, self.label)
 
     def sampling(self, ratio: float, seed: int = 0) -> BlockSampling:
         """Return the operator of the given matrix, whatever the seed.
@@ -114,15 +107,6 @@ class Given(Method):
                 f"take its first {m} rows, or the ratio {100 * rows / BLOCK**2:.4g}"
             )
         return BlockSampling(ratio, seed=None, phi=self.phi, kind=self.label)
-
-    def to(self, device: str | torch.device) -> "Given":
-        """Move the wrapped method to a device."""
-        self.method.to(device)
-        return self
-
-    def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
-        """Reconstruct with the wrapped method."""
-        return self.method(y, sampling)
 
 
 def given(method: Method, path: str | Path) -> Given:

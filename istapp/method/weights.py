@@ -72,6 +72,7 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     header, tensors, _ = _open(Path(path), read_tensors=True)
     if header.get("weights_hash") not in (None, tensors_hash(tensors)):
         raise UserError(f"{path} was changed after it was written: its tensors are not those that its header names")
+    sys.audit("istapp.weights", str(path))  # the pages say which weights they used, see `istapp.figures.origin`
     return header, tensors
 
 

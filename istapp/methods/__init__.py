@@ -17,9 +17,12 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
+import torch
+
 from istapp.basics.errors import UserError, nearest
-from istapp.method import loading
-from istapp.method.base import Blockwise, Method, Network, Option, PerRatio, Tied, blockwise
+from istapp.method.base import Method, Network, Tied
+from istapp.method.options import Option, checked, options_of
+from istapp.method.wrapping import Blockwise, PerRatio, blockwise
 
 __all__ = [
     "Blockwise", "Description", "Method", "Network", "Option", "PerRatio", "Tied",
@@ -61,7 +64,7 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
         UserError: an unknown name or option, no weights, or weights of another network.
     """
     module = _module(name)
-    chosen = loading.checked(module, name, options)
+    chosen = checked(module, name, options)
     with _blamed(name):
         return module.build(weights=weights, **chosen)
 
@@ -124,11 +127,12 @@ def describe(name: str) -> Description:
     """
     module = _module(name)
     summary = " ".join((module.__doc__ or "").partition("\n\n")[0].replace(":math:", "").replace("`", "").split())
-    options = tuple(loading.options_of(module).values())
+    options = tuple(options_of(module).values())
     with _blamed(name):
         try:
             method, weights = module.build(), None
         except UserError:
-            method, weights = module.METHOD(), "none: name a file with --weights"
+            with torch.device("meta"):  # only its numbers are counted: no memory, no time for drawing them
+                method, weights = module.METHOD(), "none: name a file with --weights"
         source = method.weights if weights is None else weights
         return Description(name, method.kind, method.parameter_count, method.ratios, source, summary, options)

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from istapp.basics.errors import UserError
 from istapp.method import loading
 from istapp.method import weights as files
-from istapp.method.base import Blockwise, Method
+from istapp.method.base import Method
+from istapp.method.wrapping import Blockwise
 from istapp.methods import ista_net
 from istapp.methods.ista_net import ISTANet, Transform
 from istapp.sampling import BLOCK, BlockSampling, measurements

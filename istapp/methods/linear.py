@@ -1,14 +1,13 @@
 r"""The best linear estimate: :math:`\hat x = Q y` with :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`.
 
 :math:`C` is the second moment of the blocks of the training images, so Q minimises :math:`E\|x - Qy\|^2` over matrices.
-ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem 2018, Eq. 12 there, as a fit to pairs of blocks); here :math:`C`
+ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem, 2018, as a fit to pairs of blocks); here :math:`C`
 is stored once, and Q follows for any sampling matrix. No trainable parameters; block by block. Chapter 01 derives it.
 """
 
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,15 +46,6 @@ def fit_second_moment(images: Iterable[Tensor], stride: int = 7) -> Tensor:
                 total += (blocks @ blocks.T).double()
                 count += blocks.shape[1]
     return total / count
-
-
-def store_second_moment(images: Iterable[Tensor], header: dict[str, Any]) -> None:
-    """Fit the second moment to training images and keep its upper triangle, float32, in `data/weights`.
-
-    The stored one was fitted to all of Train400, which `make verify` repeats.
-    """
-    rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
-    files.save(SECOND_MOMENT, {"upper": fit_second_moment(images)[rows, columns].float()}, header)
 
 
 def linear_initialisation(sampling: BlockSampling) -> Tensor:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from istapp.basics.errors import UserError
 from istapp.method import loading
-from istapp.method.base import Option
+from istapp.method.options import Option
 from istapp.methods.dip import DeepImagePrior, Penalty
 
 #: The weights of the coupling and of the non-local prior, against a data term of weight 1.
@@ -85,7 +85,7 @@ class NLRCSNet(DeepImagePrior):
     """The deep image prior that is drawn towards the non-local mean of its own output."""
 
     name = "nlr-csnet"
-    remark = "in the spirit of, no public code"
+    stand_in = "in the spirit of, no public code"
     options = (
         Option("mu", MU, "the weight of the coupling between the network and the image of the prior", 1e-9, 1000),
         Option("lam", LAMBDA, "the weight of the non-local prior", 0, 1000),

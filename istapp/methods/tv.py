@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from istapp.method import loading
-from istapp.method.base import Method, Option
+from istapp.method.base import Method
+from istapp.method.options import Option
 from istapp.sampling import BlockSampling
 from istapp.solvers.priors import TV
 from istapp.solvers.proximal import fista

@@ -1,6 +1,6 @@
 """The book's sentences that carry a number which no cell of theirs computes, each with an expression that does.
 
-    python -m istapp.paper.claims        says which sentence no longer stands on its page, or no longer holds
+    istapp claims        says which sentence no longer stands on its page, or no longer holds
 
 ``data/claims.csv`` has a line for each: page, sentence, expression, the value that the sentence states, and how far off
 it may be. The book is not written while one of them fails.
@@ -24,7 +24,7 @@ from istapp.basics.errors import UserError
 from istapp.experiments import campaigns
 from istapp.images import datasets, registry
 from istapp.method import weights
-from istapp.paper import results
+from istapp.paper import results, verdicts
 
 FILE = paths.DATA / "claims.csv"
 ROOT = paths.DATA.parent
@@ -99,7 +99,7 @@ def value(claim: Claim) -> float:
     names: dict[str, Any] = {
         "np": np, "math": math, "torch": torch, "datasets": datasets, "campaigns": campaigns, "methods": methods,
         "metrics": metrics, "paper": paper, "registry": registry, "results": results, "sampling": sampling,
-        "paths": paths, "text": text, "weights": weights,
+        "paths": paths, "text": text, "verdicts": verdicts, "weights": weights,
     }  # fmt: skip
     return float(eval(claim.expression, names))  # our own expressions, from our own file
 

@@ -112,7 +112,7 @@ def grouped(rows: Iterable[Row]) -> Rows:
 
 
 def measure(rows: Rows, method: str, dataset: str, ratio: float, edition: str, run: str | None = None,
-            variant: str = "") -> Measured | None:  # fmt: skip
+            variant: str | None = None) -> Measured | None:  # fmt: skip
     """Return `results.cell` of one edition, or None while there is none."""
     cell = results.cell(rows.get((method, dataset), ()), method, dataset, ratio, run, variant, edition)
     if cell is None:
@@ -136,7 +136,7 @@ def witnesses(rows: Rows, method: str, dataset: str, ratio: float) -> Witnesses:
 
 
 def of_runs(rows: Rows, method: str, dataset: str, ratio: float, paper_run: str, laptop_run: str = "",
-            variant: str = "") -> Witnesses:  # fmt: skip
+            variant: str | None = None) -> Witnesses:  # fmt: skip
     """Return what two named runs give, one of the paper's size and, if there is one, its laptop edition."""
     ours, part = (measure(rows, method, dataset, ratio, edition, paper_run, variant) for edition in ("paper", "part"))
     laptop = measure(rows, method, dataset, ratio, "laptop", laptop_run, variant) if laptop_run else None

@@ -134,7 +134,7 @@ def _of_cell(name: str, rows: Sequence[Row], found: Sequence[Entry]) -> tuple[st
         ratio = float(percent) / 100
     except ValueError:
         raise UserError(f"a cell is METHOD/SET/PERCENT, and '{percent}' is no number") from None
-    cell = results.cell(rows, method, dataset, ratio, run, variant or "")
+    cell = results.cell(rows, method, dataset, ratio, run, variant)
     own = [row for row in cell.rows if image in (None, "", row["image"])] if cell else []
     if not own or cell is None:
         raise UserError(f"there are no rows of {name}; `istapp ledger` prints the numbers that there are")

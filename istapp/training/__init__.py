@@ -1,7 +1,8 @@
 """Training: one trainer, recipes as data, states that any machine can continue."""
 
 from istapp.training.recipe import Recipe, first, of_header, ours, released
-from istapp.training.trainer import Result, Run, train
+from istapp.training.run import Result, Run
+from istapp.training.trainer import train
 from istapp.training.validation import split, validation_psnr
 
 __all__ = ["Recipe", "Result", "Run", "first", "of_header", "ours", "released", "split", "train", "validation_psnr"]

@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from istapp.basics.measuring import matrix_peak, take_turns
 from istapp.method.base import Network
 from istapp.sampling import BlockSampling
-from istapp.training.trainer import Run, Trainer
+from istapp.training.run import Run
+from istapp.training.trainer import Trainer
 
 
 def operations_per_pixel(network: Network, sampling: BlockSampling, x: torch.Tensor) -> float:

@@ -8,11 +8,8 @@ trains. The reference is eager float32, without TF32.
 import copy
 import gc
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
@@ -25,7 +22,9 @@ from istapp.basics.measuring import matrix_peak, seconds, take_turns
 from istapp.basics.provenance import commit, device_name
 from istapp.method.precision import native
 from istapp.training.benchmark import operations_per_pixel, optimiser_share
-from istapp.training.trainer import Run, Trainer
+from istapp.training.interrupts import Overdue, deadline
+from istapp.training.run import Run
+from istapp.training.trainer import Trainer
 
 #: Steps that all ways have in common, and what they may end apart: in the logarithm of the MSE, and by the cosine of
 #: the angle between the first gradients.
@@ -46,10 +45,6 @@ SECONDS, SHARES = 60.0, {"float32 eager": 0.35, "eager": 0.15, "compiled": 0.35,
 
 #: How the reason of a trial begins that its clock ended.
 OVERDUE = "not done within its"
-
-
-class Overdue(Exception):
-    """A way was not done when its time was over."""
 
 
 @dataclass
@@ -271,27 +266,6 @@ def _add_speed(trial: Trial, trainer: Trainer, x: Tensor) -> None:
     operations = operations_per_pixel(trainer.network, trainer.sampling, x)
     peak = matrix_peak(trainer.device, getattr(torch, trial.precision))
     trial.share_of_peak = trial.pixels_per_second * operations / peak
-
-
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raise Overdue inside the context after some seconds; outside the main thread nothing can."""
-    if seconds <= 0:
-        raise Overdue
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def over(*_: object) -> None:
-        raise Overdue
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again, should a library have swallowed the first
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def fastest(trials: Sequence[Trial]) -> Trial:

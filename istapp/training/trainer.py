@@ -1,11 +1,9 @@
 """One trainer for every network: it knows nothing of them but ``loss(x, sampling, error)``."""
 
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,104 +13,23 @@ from torch import Tensor, nn
 
 from istapp.basics.errors import UserError, reason
 from istapp.basics.paths import write_table
-from istapp.images.datasets import Image, data_hash
-from istapp.method.base import Network, Tied
-from istapp.method.precision import exact_float32, lay_out, native
+from istapp.basics.progress import line
+from istapp.method.base import Tied
+from istapp.method.precision import exact_float32, lay_out
 from istapp.training import state
 from istapp.training.draws import Draws
 from istapp.training.gradients import CLASSES, MODES, Gradient
-from istapp.training.muon import Muon
+from istapp.training.interrupts import StopAsked
+from istapp.training.optimisers import optimisers, silence
 from istapp.training.parallel import Peers
 from istapp.training.patches import Patches
 from istapp.training.recipe import Recipe
+from istapp.training.run import Result, Run
 from istapp.training.validation import split, validation_psnr
 
 #: How much of the way to the fall of the rate is behind a run when it asks for its final budget, and the first steps of
 #: a call that tell nothing of its speed.
 NEAR, WARM = 0.85, 5
-
-
-@dataclass
-class Run:
-    """A training run as data: what it is (network, images, recipe, seed) and where it is kept.
-
-    Attributes:
-        network: trained in place.
-        images: training images; every 20th is held out for validation and never cut into patches.
-        recipe: how.
-        ratios: CS ratios in (0, 1].
-        seed: of weights, patches and ratios.
-        matrix_seed: of the sampling matrix, or of the first one where the recipe renews it.
-        keep: prefix of the files of state and curve, such as ``runs/NAME``; None keeps nothing.
-        device: to train on.
-        validate_every: steps between validations; 0 makes it 20 in all.
-        checkpoint_seconds: a kill loses at most this much.
-        precision: ``bfloat16`` or ``float16`` for the convolutions, or ``float32``; images and operator stay float32.
-            Empty means what the device is fast in. It belongs to the machine: a run may go on in another.
-        mode: how gradients are computed, one of `istapp.training.gradients.MODES`. It belongs to the machine too, and
-            one that fails at its first batch gives way to the one before it.
-        quiet: print nothing.
-        settle: called once in a call, when the fall of the rate is near (`NEAR`), with the pixels seen and the pixels
-            per second since this call's first steps (0: not known yet): it returns the budget that the clock affords,
-            in place of the recipe's. A smaller one than the pixels seen allow is raised to that.
-    """
-
-    network: Network
-    images: Sequence[Image]
-    recipe: Recipe
-    ratios: Sequence[float]
-    seed: int = 0
-    matrix_seed: int = 0
-    keep: Path | None = None
-    device: str = "cpu"
-    validate_every: int = 0
-    checkpoint_seconds: float = 60
-    precision: str = ""
-    mode: str = "eager"
-    quiet: bool = False
-    settle: Callable[[int, float], float] | None = None
-
-    def __post_init__(self) -> None:
-        self.precision = self.precision or native(self.device)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: a state is only ever resumed by its own. The budget is no part of it."""
-        return {
-            "method": self.network.name, "config": self.network.config, "recipe": self.recipe.identity,
-            "ratios": list(self.ratios), "seed": self.seed, "matrix_seed": self.matrix_seed,
-            "images": data_hash(self.images),
-        }  # fmt: skip
-
-    @property
-    def stable(self) -> Path | None:
-        """Prefix of the files of the state before the rate falls, from which the run can be extended."""
-        return self.keep and self.keep.with_name(f"{self.keep.name}.stable")
-
-
-@dataclass
-class Result:
-    """How far a run came.
-
-    Attributes:
-        done: whether the whole budget was seen; otherwise the same call goes on.
-        step: steps taken.
-        pixels: training pixels seen.
-        minutes: time spent training, over all calls.
-        pixels_per_second: mean over the whole run.
-        curve: a row per validation: step, pixels, minutes, loss, rate, and PSNR per ratio in dB.
-        weights: the averaged (or last) weights.
-        budget: pixels in all, as the recipe said or the clock afforded.
-    """
-
-    done: bool
-    step: int
-    pixels: int
-    minutes: float
-    pixels_per_second: float
-    curve: list[dict[str, float]] = field(default_factory=list)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    budget: float = 0.0
 
 
 def train(run: Run, minutes: float = math.inf) -> Result:
@@ -143,8 +60,8 @@ class Trainer:
         if (self.device.type, run.precision) != ("cuda", "float32"):  # where other layouts have slow kernels only
             lay_out(self.network)
         if self.recipe.silent_start:
-            _silence(self.network)
-        self.optimisers = _optimisers(self.network, self.recipe)
+            silence(self.network)
+        self.optimisers = optimisers(self.network, self.recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.precision == "float16")
         self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         self.step, self.pixels, self.seconds, self.curve = 0, 0, 0.0, []
@@ -272,7 +189,7 @@ class Trainer:
         every = self.run.validate_every or max(1, self.recipe.steps // 20)
         began = saved = clock = time.perf_counter()
         first, metered = self.step, (began, self.pixels)
-        with _StopAsked() as stop:
+        with StopAsked() as stop:
             while not self.done:
                 if self.step == first + WARM:
                     metered = (time.perf_counter(), self.pixels)
@@ -381,15 +298,14 @@ class Trainer:
         self._report(row, sum(values) / len(values))
 
     def _report(self, row: dict[str, float], mean: float) -> None:
-        if self.run.quiet or not sys.stderr.isatty():
+        if self.run.quiet:
             return
         speed = self.pixels / self.seconds
         left = max(0.0, self.recipe.pixels - self.pixels) / speed / 60
-        text = (
+        line(
             f"{self.pixels / 1e6:.1f} of {self.recipe.pixels / 1e6:.1f} Mpixel  loss {row['loss']:.3e}  "
             f"validation {mean:.2f} dB  {speed / 1e6:.2f} Mpixel/s  {left:.1f} min left"
         )
-        print(f"\r{text}  ", end="\n" if self.done else "", file=sys.stderr, flush=True)
 
     def _result(self) -> Result:
         if self.done:
@@ -399,49 +315,3 @@ class Trainer:
         return Result(
             self.done, self.step, self.pixels, self.seconds / 60, speed, list(self.curve), weights, self.recipe.pixels
         )
-
-
-def _silence(network: Network) -> None:
-    """Set to zero what the network names, so that its stages begin by passing their input on."""
-    names = set(network.silent())
-    with torch.no_grad():
-        for name, weight in network.named_parameters():
-            if name in names:
-                weight.zero_()
-
-
-def _optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Return AdamW, and before it Muon for the weights that the network names where the recipe wants it."""
-    names = set(network.matrices()) if recipe.optimiser == "muon" else set()
-    matrices = [weight for name, weight in network.named_parameters() if name in names]
-    others = [weight for name, weight in network.named_parameters() if name not in names]
-    found: list[torch.optim.Optimizer] = []
-    if matrices:
-        found.append(Muon(matrices, recipe.muon_rate, recipe.momentum))
-    if others:
-        found.append(torch.optim.AdamW(others, recipe.rate, weight_decay=recipe.weight_decay, fused=True))
-    for optimiser in found:
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
-    return found
-
-
-class _StopAsked:
-    """While active, Ctrl-C and SIGTERM ask for a stop after the current step instead of breaking it off."""
-
-    def __enter__(self) -> "_StopAsked":
-        self.asked = False
-        self._before: dict[int, Any] = {}
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-        except ValueError:  # not in the main thread: no signals arrive there
-            pass
-        return self
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""What a campaign has planned and found out, kept in its folder between two calls."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from istapp.basics.errors import UserError
+from istapp.basics.paths import write_atomically
+from istapp.experiments import queue
+from istapp.experiments.campaigns import ORDER, Experiment
+from istapp.experiments.queue import Places
+
+
+@dataclass
+class Plan:
+    """What is kept between two calls with the same folder.
+
+    Attributes:
+        pixels: budget of each group.
+        final: groups whose budget is fixed, since the rate of a member has begun to fall.
+        visits: how often each group was finished.
+        ways: what was calibrated, by group and machine: precision, mode, pixels per second, start-up seconds.
+        trying: the way that is being tried just now, by machine; one that a process died in is not tried again.
+        died: ways in which a process died, by machine.
+    """
+
+    pixels: dict[str, float] = field(default_factory=dict)
+    final: list[str] = field(default_factory=list)
+    visits: dict[str, int] = field(default_factory=dict)
+    ways: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trying: dict[str, str] = field(default_factory=dict)
+    died: dict[str, list[str]] = field(default_factory=dict)
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, places: Places) -> "Plan":
+        """Return the plan in a folder, an empty one where there is none.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = places.runs / "plan.json"
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            return cls(**stored, path=path)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is damaged ({error}); remove it to plan anew") from None
+
+    def write(self) -> None:
+        """Write the plan to where it came from."""
+        assert self.path is not None
+        content = {key: value for key, value in asdict(self).items() if key != "path"}
+        write_atomically(self.path, lambda beside: beside.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+
+    def next(self, places: Places) -> str | None:
+        """Return the group to work on next: the first that is not done, or not to its full budget where named again."""
+        for i, group in enumerate(ORDER):
+            own = queue.members(group)
+            if not own:
+                continue
+            if any(queue.status(e.id, places) != "done" for e in own):
+                return group
+            again = ORDER[:i].count(group)
+            if again and self.visits.get(group, 0) <= again and self.pixels.get(group, math.inf) < 0.98 * stated(own):
+                return group
+        return None
+
+
+def stated(own: list[Experiment]) -> float:
+    """Return the budget that a group's runs name, the smallest if they differ."""
+    return min(experiment.recipe.pixels for experiment in own)
