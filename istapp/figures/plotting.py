@@ -25,7 +25,7 @@ METHODS = {
     "linear": (COLOURS[6], "X"), "ista": (COLOURS[4], "v"), "fista": (COLOURS[5], "^"), "tv": (COLOURS[2], "P"),
 }  # fmt: skip
 
-#: CS ratios in percent, from dark to light as more is measured: an order, which unrelated colours would not show.
+#: CS ratios in percent, from dark to light as more is measured: their order, which unrelated colours would hide.
 RATIOS = {10: ("#1b0c6b", "o"), 20: ("#6a00a8", "D"), 30: ("#b12a90", "s"), 40: ("#dd5e66", "v"), 50: ("#f0893a", "^")}
 
 
@@ -46,6 +46,11 @@ def stage_colours(count: int) -> list[tuple[float, ...]]:
     import matplotlib as mpl
 
     return [mpl.colormaps["viridis"](0.85 * k / max(1, count - 1)) for k in range(count)]
+
+
+def stage_name(k: int, count: int) -> str | None:
+    """Return the label of stage `k` (1, 2, ...): of up to nine each has one, of more the first and every fifth."""
+    return f"$k={k}$" if count < 10 or k == 1 or k % 5 == 0 else None
 
 
 def style() -> None:
