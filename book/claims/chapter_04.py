@@ -16,13 +16,16 @@ def parameters() -> float:
 
 @claim("and the condition module $(32+32)+(32^2+32)=1120$ in its first two layers", 1120)
 def condition() -> float:
-    layers = ISTANetPP().condition.named_parameters()
-    return sum(p.numel() for name, p in layers if name[0] in "02")
+    condition = ISTANetPP().condition
+    assert condition
+    return sum(p.numel() for name, p in condition.named_parameters() if name[0] in "02")
 
 
 @claim("so its $1780$ parameters must be there in place of $20$ plain numbers", 1780)
 def outputs() -> float:
-    return sum(p.numel() for p in ISTANetPP(20, 32, True, False).condition.parameters())
+    condition = ISTANetPP(20, 32, True, False).condition
+    assert condition
+    return sum(p.numel() for p in condition.parameters())
 
 
 @claim("but its parameter count is: **753,800**, not 752,040.", 753800)
