@@ -204,6 +204,8 @@ def ready(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brow
     """A browser in which the network was loaded, by keyboard, and has recovered a first picture."""
     with Browser(tmp_path_factory.mktemp("profile")) as tab:
         tab.open(page)
+        tab.value(drop("new File(['early'], 'early.png')"))
+        assert "Load the network first" in message(tab, "error")
         tab.press("Tab", "Enter")
         recovered(tab)
         yield tab
@@ -233,6 +235,14 @@ def set_to(name: str, value: object) -> str:
 def click(name: str) -> str:
     """What clicks on something of the page."""
     return f"document.getElementById('demo-{name}').click();"
+
+
+def drop(*files: str) -> str:
+    """What drops files, each an expression, on the page; none of them is what happens when text is dropped."""
+    added = "".join(f"load.items.add({file});" for file in files)
+    return f"""{{ const load = new DataTransfer(); {added}
+        const event = new DragEvent('drop', {{dataTransfer: load, bubbles: true, cancelable: true}});
+        document.body.dispatchEvent(event); }}"""
 
 
 def open_file(tab: Browser, file: Path) -> dict:
@@ -341,6 +351,10 @@ def test_mistakes_cost_one_line_and_what_was_there_stays(ready: Browser, tmp_pat
         ready.wait(f"document.getElementById('demo-error').textContent.includes('{file.name}')")
         assert "Choose a PNG" in message(ready, "error")
         assert not ready.value("document.getElementById('demo-error').hidden")
+    ready.value(drop("new File(['no picture'], 'letter.txt', {type: 'text/plain'})"))
+    ready.wait("document.getElementById('demo-error').textContent.includes('letter.txt')")
+    ready.value(drop())
+    assert "no file" in message(ready, "error")
     assert chosen(ready, set_to("ratio", 10))["psnr"] == before["psnr"]
     assert message(ready, "error") == ""
 

@@ -117,6 +117,18 @@ def test_markdown_renders_in_jupyter_github_and_colab(path):
     assert not own & used, "macros of the notation table are known on the pages of book/ only"
 
 
+def test_code_in_the_text_fits_the_page():
+    """The page shows 80 columns of code; a linter looks at the cells, and this at what the text shows."""
+    pages = {path.name: "\n\n".join(cell["source"] for cell in cells(path, "markdown")) for path in NOTEBOOKS}
+    shown = [(name, line) for name, text in pages.items() for line in re.findall(r"^    .+", text, re.M)]
+    pages |= {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "book").glob("*.md")}
+    for name, text in pages.items():
+        blocks = re.findall(r"^```(.*)\n((?:(?!```).*\n)*)```", text, re.M)
+        shown += [(name, line) for kind, block in blocks if "{" not in kind for line in block.splitlines()]
+    assert {name for name, _ in shown} > {"how_to_use.md", "12_ledger.ipynb"}
+    assert not [(name, line) for name, line in shown if len(line) > 80]
+
+
 @named(CHAPTERS)
 def test_code_cells_are_short(path):
     counts = [lines(cell) for cell in cells(path, "code") if "setup" not in cell["tags"]]

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,10 +83,9 @@ def test_the_other_tables_and_the_figures_are_covered(all_at_hand: None) -> None
 @pytest.mark.parametrize("own", [True, False], ids=["laptop", "paper"])
 def test_table_4_compares_all_four_networks_and_the_first_block_by_block(own: bool) -> None:
     runs = [e for e in runs_of("table4") if (e in LAPTOP) == own]
-    letters = {letter for e in runs for letter in re.findall(r"\((\w)\)", e.purpose)}
-    assert letters == {"b", "c", "d", "e"}
+    assert {e.setting for e in runs} == {"b", "c", "d", "e"}
     for e in runs:
-        expected = {False, True} if "(b)" in e.purpose else {False}
+        expected = {False, True} if e.setting == "b" else {False}
         assert {x.blockwise for x in of_run("table4", e)} == expected
 
 
@@ -127,9 +125,8 @@ def test_a_laptop_takes_only_what_it_has_weights_for(all_at_hand: None, places: 
 def test_of_several_main_runs_the_paper_edition_fills_the_table() -> None:
     runs = [e for e in ALL.values() if e.main and e.method == "ista-net-pp"]
     (best,) = artefacts.chosen(runs)
-    assert results.edition(best.id) == "paper" and best.ratios == FIVE
-    later = [e for e in runs if e in LAPTOP]
-    assert artefacts.chosen(later)[0].id == later[-1].id
+    assert best.edition == "paper" and best.ratios == FIVE
+    assert [e.edition for e in artefacts.chosen([e for e in runs if e in LAPTOP])] == ["laptop"]
     side = replace(runs[0], id="side", main=False)
     assert side in artefacts.chosen([*runs, side])
 

@@ -11,13 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from istapp import methods, paper
 from istapp.basics import paths
 from istapp.basics.errors import UserError
-from istapp.experiments.campaigns import ALL, LAPTOP
+from istapp.experiments.campaigns import ALL, LAPTOP, main_runs
 from istapp.experiments.evaluation import COLUMNS
 from istapp.images.registry import entries
-from istapp.method import weights
-from istapp.paper import results
+from istapp.method import loading, weights
+from istapp.paper import ledger, results
 
 SET11 = [entry.file.rpartition(".")[0] for entry in entries("Set11")]
 DB = st.floats(10, 50)
@@ -53,13 +54,13 @@ def test_only_files_of_result_rows_are_read(tmp_path):
 
 
 def test_rows_made_outside_a_run_belong_to_their_weights(tmp_path):
-    outside = row(ratio="10", ssim="", run="", provenance="abc ista-net-pp-laptop.safetensors")
+    outside = row(ratio="10", ssim="", run="", provenance="abc ista-net-pp-laptop-fresh.safetensors")
     five = ", ".join(f"ista-net-plus-{n}.safetensors" for n in (10, 20, 30))
     plus = row(ratio="20", ssim="", run="", method="ista-net-plus", provenance=f"abc {five}")
     mine = row("house", ratio="10", ssim="", run="", provenance="abc my-own.safetensors")
     store(tmp_path / "a.csv", [outside, plus, mine, row(ratio="10", ssim="", run="", method="tv", provenance="abc")])
     rows = results.load(tmp_path)
-    assert [r["run"] for r in rows] == ["ista-net-pp-laptop", "ista-net-plus-20", "my-own", ""]
+    assert [r["run"] for r in rows] == ["ista-net-pp-laptop-fresh", "ista-net-plus-20", "my-own", ""]
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1, wanted="paper") is None
     assert results.cell(rows, "tv", "Set11", 0.1, wanted="paper").psnr == 30
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1, run="my-own").psnr == 30
@@ -74,7 +75,7 @@ def test_shipped_rows_are_read():
 def test_a_laptop_run_is_never_the_paper_edition(whole_training):
     assert all(e.edition == results.edition(e.id) == "laptop" for e in LAPTOP)
     assert results.edition("ista-net-pp-main") == results.edition("") == results.edition(results.RELEASED) == "paper"
-    rows = whole(31, run="ista-net-pp-laptop")
+    rows = whole(31, run="ista-net-pp-laptop-fresh")
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1, wanted="paper") is None
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1).edition == "laptop"
     both = rows + whole(29)
@@ -118,6 +119,41 @@ def test_side_experiments_and_variants_are_no_cell_unless_named():
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1, variant="blockwise").psnr == 41
 
 
+def test_every_asker_has_the_same_default_network():
+    for name in {e.method for e in ALL.values()}:
+        for ratio in {ratio for e in ALL.values() if e.method == name for ratio in e.ratios}:
+            runs = main_runs(name, ratio)
+            assert len({e.edition for e in runs}) == len(runs), "one main network for each edition"
+            at_hand = [e.id for e in runs if (paths.WEIGHTS / f"{e.id}.safetensors").is_file()]
+            shipped = [path.stem for path, header in loading.shipped(name) if ratio in header["ratios"]]
+            assert shipped == at_hand
+            if at_hand:
+                assert methods.get(name).tensors(ratio).keys() and at_hand[0] in methods.get(name).weights
+
+
+@pytest.mark.parametrize("name", [row.method for row in paper.TABLE1])
+def test_the_default_row_of_every_method_of_table_1_reaches_its_cell(name, whole_training):
+    kind = methods.class_of(name)
+    forms = [("", "paper")] + [(kind.stand_in, "laptop")] * bool(kind.stand_in)
+    if not issubclass(kind, methods.Network):
+        assert methods.get(name).variant in [form for form, _ in forms]
+    for form, edition in forms:
+        run = next((e.id for e in main_runs(name, 0.1)), "")
+        rows = whole(25, method=name, variant=form, run=run)
+        (cell,) = (e for e in ledger.judge(rows) if e.id == f"table1/Set11/10/{name}")
+        assert (cell.ours, cell.laptop) == ((25, None) if edition == "paper" else (None, 25))
+        assert results.cell(rows, name, "Set11", 0.1).edition == edition
+
+
+def test_forms_of_a_method_are_never_pooled():
+    rows = [row(method="linear", run=""), row("house", method="linear", run="", variant="fitted to photos")]
+    for pool in (results.mean, results.by_image, lambda rows: results.difference(rows, rows)):
+        with pytest.raises(UserError, match="fitted to photos.* have no common mean"):
+            pool(rows)
+    with pytest.raises(UserError, match="tv"):
+        results.mean([row(), row("house", method="tv")])
+
+
 def test_whole_means_every_image_once():
     assert results.is_whole(whole(), "Set11")
     assert not results.is_whole(whole()[1:], "Set11")
@@ -133,8 +169,10 @@ def test_several_rows_of_an_image_count_as_their_mean():
 def test_spread_is_over_matrices_and_repetitions_not_over_images(means):
     rows = [r for n, m in enumerate(means) for r in (row("a", m - 5, seed=str(n)), row("b", m + 5, seed=str(n)))]
     assert results.spread(rows, "ista-net-pp-main") == pytest.approx(np.std(means, ddof=1), abs=1e-9)
-    again = [r | {"seed": "0", "run": f"ista-net-pp-main-seed{r['seed']}"} for r in rows]
-    assert results.spread(again, "ista-net-pp-main") == pytest.approx(np.std(means, ddof=1), abs=1e-9)
+    runs = ["ista-net-pp-table4-e", *(e.id for e in ALL.values() if e.repeats == "ista-net-pp-table4-e")]
+    again = [r | {"seed": "0", "run": runs[int(r["seed"])]} for r in rows if int(r["seed"]) < len(runs)]
+    expected = np.std(means[: len(runs)], ddof=1)
+    assert len(runs) == 3 and results.spread(again, runs[0]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_spread_leaves_out_unfinished_repetitions():

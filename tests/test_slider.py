@@ -156,7 +156,7 @@ def test_charts_share_what_they_have_in_common():
     referred = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
     assert len(set(names)) == len(names) and referred <= set(names)
     bundle = result._repr_mimebundle_()
-    assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).size == (480, 900)
+    assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).size == (528, 990)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,7 @@ def test_charts_share_what_they_have_in_common():
         ({"frames": [*sheets()[:4], torch.zeros(40, 61)]}, "one size"),
         ({"frames": [*sheets()[:4], (torch.zeros(40, 60),) * 2]}, "one size and number"),
         ({"frames": [torch.zeros(4)] * 5}, "no image to show"),
+        ({"frames": [torch.zeros(4000, 2)] * 5}, "too many for one file"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shown_is_refused(change, fault):
@@ -341,11 +342,11 @@ def test_charts_are_drawn_where_their_frame_lies(shown):
     tops = []
     for key in ("Home", "End"):
         shown.press(key)
-        rgba = np.array(shown.value(f"{area}(document.querySelectorAll('canvas')[1])")).reshape(2 * 288, 2 * 461, 4)
+        rgba = np.array(shown.value(f"{area}(document.querySelectorAll('canvas')[1])")).reshape(2 * 330, 2 * 528, 4)
         assert (rgba[..., 3] == 255).all()
-        blue = abs(rgba[:, 800:, :3] - [0, 114, 178]).sum(-1) < 40  # the right end of the growing curve
+        blue = abs(rgba[:, 920:, :3] - [0, 114, 178]).sum(-1) < 40  # the right end of the growing curve
         tops.append(blue.nonzero()[0].min())
-    assert tops[0] > 300 and tops[1] < 150, tops
+    assert tops[0] > 350 and tops[1] < 170, tops
 
 
 @needs_chromium

@@ -3,8 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from istapp.figures.tables import BEST, Table, source
-from istapp.paper import results
+from istapp.figures.tables import BEST, Table
 
 ROWS = {"a <b>": (1.234, 5.0), "c": (1.2361, None), "d": ("not yet run", 7.0), "e": ("not yet run: istapp x",)}
 
@@ -58,10 +57,3 @@ def test_html_is_closed_escaped_and_needs_no_address() -> None:
 def test_signs_and_gaps() -> None:
     shown = repr(Table("Differences", ["name", "x", "y"], {"a": (0.5, -0.25), "b": (None, "no")}, sign=True))
     assert "+0.50" in shown and "−0.25" in shown and "–" in shown and "no" in shown
-
-
-def test_the_source_names_commit_weights_and_matrix() -> None:
-    cell = results.cell(results.load(), "ista-net-pp", "photos", 0.1)
-    line = source([cell, None], "smoke")
-    assert cell is not None and cell.run in line and cell.rows[0]["provenance"].split()[0] in line
-    assert "seed 0" in line and "smoke" in line and source([None]) == "Nothing of this has been run yet."

@@ -13,6 +13,7 @@ const box = document.getElementById("demo");
 const loaded = (window.istappDemo = { photos: {} });
 
 const state = {
+  opened: null, // the file that was asked for last
   picture: null, // {name, width, height, pixels: red, green, blue, alpha, colour, remark}
   frame: { x: 0, y: 0 }, // the detail's corner, in pixels of the picture
   job: null, // what is being or was recovered: see recover()
@@ -102,6 +103,7 @@ async function choosePhoto() {
   complain("");
   try {
     if (!loaded.photos[name]) await script(`photos/${name}.js`);
+    if (name !== the("photo").value) return; // the reader has chosen another one meanwhile
     const bytes = Uint8Array.from(atob(loaded.photos[name]), (letter) => letter.charCodeAt(0));
     await open(new Blob([bytes], { type: "image/png" }), name);
   } catch (error) {
@@ -130,7 +132,9 @@ async function chooseFile(files) {
 
     Throws where the browser cannot decode it. */
 async function open(file, name, remark = "") {
-  const bitmap = await createImageBitmap(file);
+  const turn = (state.opened = file);
+  const [bitmap, count] = await Promise.all([createImageBitmap(file), frames(file)]);
+  if (turn !== state.opened) return; // a newer one was chosen while this one was decoded
   const whole = bitmap.width * bitmap.height, scale = Math.min(1, Math.sqrt(LARGEST / whole));
   const width = Math.max(1, Math.floor(bitmap.width * scale)), height = Math.max(1, Math.floor(bitmap.height * scale));
   const canvas = new OffscreenCanvas(width, height), pen = canvas.getContext("2d", { willReadFrequently: true });
@@ -143,7 +147,7 @@ async function open(file, name, remark = "") {
   if (scale < 1) {
     remark += `${(whole / 1e6).toFixed(1)} megapixels are more than this page takes; it was shrunk to ${width} × ${height}. `;
   }
-  if (await frames(file) > 1) remark += "It is animated; this is its first picture. ";
+  if (count > 1) remark += "It is animated; this is its first picture. ";
   state.picture = { name, width, height, pixels, colour: hasColour(pixels), remark };
   note(remark);
   showPicture();

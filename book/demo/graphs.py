@@ -10,11 +10,11 @@ into tiles. Images are (1, 1, H, W) float32 of whole blocks, Phi is (m, 1089, 1,
     proximal    r, sigma, stage -> x        the proximal mapping of stage 0 ... K-1, any H and W, Eq. 7
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from istapp.methods.ista_net_pp import ISTANetPP
+from istapp.methods.ista_net_pp import ConditionModule, ISTANetPP
 from istapp.sampling import BLOCK
 
 if TYPE_CHECKING:
@@ -31,18 +31,18 @@ def graphs(network: ISTANetPP) -> dict[str, bytes]:
     Raises:
         ValueError: a network whose steps or noise levels do not come from the condition module (Table 4, b to d).
     """
-    if not (network.config["dynamic_step"] and network.config["noise_map"]):
+    if not (network.config["dynamic_step"] and network.config["noise_map"] and network.condition):
         raise ValueError(f"the graphs are those of the whole network, not of {network.config}")
     return {
         "sample": _model(_sample("x", "y"), {"x": _IMAGE, "phi": _PHI}, {"y": [1, "m", "h", "w"]}),
         "adjoint": _model(_adjoint("y", "x"), {"y": [1, "m", "h", "w"], "phi": _PHI}, {"x": _IMAGE}),
-        "condition": _condition(network),
+        "condition": _condition(network.condition, network.config["stages"]),
         "gradient": _gradient(),
         "proximal": _proximal(network),
     }
 
 
-def _node(kind: str, inputs: str, output: str, **attributes: object) -> "NodeProto":
+def _node(kind: str, inputs: str, output: str, **attributes: Any) -> "NodeProto":
     from onnx import helper
 
     return helper.make_node(kind, inputs.split(), output.split(), **attributes)
@@ -97,9 +97,8 @@ def _gradient() -> bytes:
     return _model(nodes, {"x": _IMAGE, "x0": _IMAGE, "phi": _PHI, "rho": []}, {"r": _IMAGE})
 
 
-def _condition(network: ISTANetPP) -> bytes:
-    stages = network.config["stages"]
-    tensors = {name: tensor.detach().numpy() for name, tensor in network.condition.state_dict().items()}
+def _condition(module: ConditionModule, stages: int) -> bytes:
+    tensors = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
     nodes = [
         _node("Gemm", "ratio 0.weight 0.bias", "a", transB=1),
         _node("Relu", "a", "b"),

@@ -15,6 +15,7 @@ from demo.graphs import graphs
 
 from istapp import methods
 from istapp.method import loading
+from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.methods.linear import second_moment
 from istapp.sampling import BLOCK, measurements
 
@@ -42,6 +43,8 @@ def facts() -> dict[str, str]:
 def script() -> str:
     """Return the script `network.js`: graphs, second moment, generator and worker, as text."""
     network, header = methods.get(NETWORK), _header()
+    if not isinstance(network, ISTANetPP):
+        raise TypeError(f"the page is written for ISTA-Net++ itself, not for {type(network).__name__}")
     deviation, correlation = packed_moment(second_moment().numpy())
     state = np.random.PCG64(SEED).state["state"]
     given = {

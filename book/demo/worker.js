@@ -67,7 +67,7 @@ class Plane {
   }
 
   /** Measure; keep the back-projection x0 = Phi^T y and the linear estimate, forget the image. */
-  async measure() {
+  async measure(afterStrip) {
     this.x0 = new Float32Array(this.image.length);
     this.linear = new Float32Array(this.image.length);
     for (const [top, rows] of this.strips()) {
@@ -75,6 +75,7 @@ class Plane {
       const { x } = await run("adjoint", { y, phi: this.job.phi });
       this.x0.set(x.data, top * this.width);
       this.estimate(y.data, top, rows);
+      await afterStrip();
     }
     this.x = this.x0;
     this.image = null;
@@ -146,10 +147,13 @@ class Plane {
   }
 }
 
-/** Let messages in, then tell whether this picture is still wanted. */
-async function wanted(id) {
+/** Thrown through the work on a picture that is no longer wanted. */
+class Superseded extends Error {}
+
+/** Let messages in, and go on only if this picture is still wanted. */
+async function pause(id) {
   await new Promise((resume) => setTimeout(resume));
-  return id === newest;
+  if (id !== newest) throw new Superseded();
 }
 
 /** Measure a picture and recover it, stage by stage. */
@@ -163,10 +167,7 @@ async function recover(job) {
     const images = planes.map((plane) => plane.cropped(plane[name]));
     postMessage({ id, [kind]: { images, psnr: psnr(images, truth), ...more } }, images.map((image) => image.buffer));
   };
-  for (const plane of planes) {
-    await plane.measure();
-    if (!(await wanted(id))) return;
-  }
+  for (const plane of planes) await plane.measure(() => pause(id));
   send("start", "linear", { blocks: job.across * job.down });
   const { rho, sigma } = await run("condition", { ratio: tensor([percent / 100], [1, 1]) });
   const stages = rho.data.length, all = stages * planes.length * planes[0].x0.length;
@@ -176,16 +177,13 @@ async function recover(job) {
     for (const plane of planes) {
       await plane.gradient(rho.data[k]);
       await plane.proximal(sigma.data[k], k, async (pixels) => {
-        if (!(await wanted(id))) throw new Superseded();
+        await pause(id);
         postMessage({ id, part: (done += pixels) / all });
       });
     }
     send("stage", "x", { number: k + 1, of: stages });
   }
 }
-
-/** Thrown through the tiles of a picture that is no longer wanted. */
-class Superseded extends Error {}
 
 onmessage = async ({ data }) => {
   try {

@@ -18,8 +18,22 @@ _CHAPTER = re.compile(r"\b[Cc]hapter (\d\d)\b")
 _EXAMPLE = re.compile(r"^(?!\.\.)(\S.*)\n\n(?=    \S)", re.MULTILINE)
 _FIELD = re.compile(r"Alias for field number \d+")
 _DERIVED = {"class", "function"}
-_FOREIGN = {"abc", "collections", "matplotlib", "nn", "np", "numpy", "os", "pathlib", "torch", "typing"}
-_FOREIGN |= {"Axes", "Figure"}  # matplotlib's, imported for type checkers only
+_FOREIGN = {
+    "abc",
+    "argparse",
+    "collections",
+    "matplotlib",
+    "nn",
+    "np",
+    "numpy",
+    "os",
+    "pathlib",
+    "torch",
+    "typing",
+    "xml",
+}
+_FOREIGN |= {"Axes", "Figure", "Row"}  # imported for type checkers only, or a short name of another type
+_VARIABLE = re.compile(r"(\w+\.)*[A-Z]")  # of a type: it has no place to link to
 _PROSE: dict[str, list[str]] = {}
 
 
@@ -63,8 +77,10 @@ def _link(app: Sphinx, what: str, name: str, obj: object, options: object, lines
 def _foreign(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, contents: nodes.TextElement
 ) -> nodes.TextElement | None:
-    is_foreign = node.get("refdomain") == "py" and node["reftarget"].split(".")[0] in _FOREIGN
-    return contents if is_foreign else None
+    if node.get("refdomain") != "py":
+        return None
+    target = node["reftarget"]
+    return contents if target.split(".")[0] in _FOREIGN or _VARIABLE.fullmatch(target) else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

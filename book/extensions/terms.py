@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 GLOSSARY = Path("book") / "glossary.md"
-_TERM = re.compile(r"^(\w.*)\n: ", re.MULTILINE)
+_TERM = re.compile(r"^(\w.*)\n  (?=\S)", re.MULTILINE)
 _SILENT = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw, nodes.title, addnodes.index)
 
 

@@ -126,7 +126,7 @@ def runtime() -> Path:
     """
     if not RUNTIME.exists():
         with tempfile.TemporaryDirectory() as beside, tarfile.open(_fetched(Path(beside))) as package:
-            module, wasm = (package.extractfile(name).read() for name in (MODULE, WASM))
+            module, wasm = (_member(package, name) for name in (MODULE, WASM))
         packed = base64.b64encode(gzip.compress(wasm, 9, mtime=0)).decode("ascii")
         text = json.dumps({"module": module.decode("utf-8"), "wasm": packed})
         RUNTIME.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +134,13 @@ def runtime() -> Path:
         unfinished.write_text(f"istappDemo.runtime = {text};\n", encoding="utf-8")
         unfinished.replace(RUNTIME)
     return RUNTIME
+
+
+def _member(package: tarfile.TarFile, name: str) -> bytes:
+    file = package.extractfile(name)
+    if file is None:
+        raise BuildError(f"{name} of {PACKAGE} {VERSION} is not a file")
+    return file.read()
 
 
 def _fetched(folder: Path) -> Path:

@@ -188,7 +188,7 @@ def check_2_6(gap: Callable[[int, float, float], float], bound: Callable[[int, f
     """How tight is the bound (2.19)?
 
     Args:
-        gap: maps k, rho and lambda to F(x_k) - F(x*), for Phi = 0, g = |.| and the start 2 k rho lambda.
+        gap: maps k, rho and lambda to F(x_k) - F(x*), for Phi = 0, g the absolute value and the start 2 k rho lambda.
         bound: maps the same to the bound (2.19).
     """
     for k, rho, lam in ((1, 1.0, 1.0), (7, 0.3, 2.0), (50, 1.7, 0.4)):

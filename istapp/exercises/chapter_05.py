@@ -94,7 +94,7 @@ def check_5_6(exact: Callable[[Tensor], Tensor], textbook: Callable[[Tensor], Te
 
     Args:
         exact: maps matrices (N, r, c) to U V^T of each.
-        textbook: the same by five steps of the cubic polynomial 1.5 X - 0.5 X X^T X, from X / |X|.
+        textbook: the same by five steps of the cubic polynomial 1.5 X - 0.5 X X^T X, from X divided by its norm.
     """
     for shape in ((3, 8, 8), (2, 5, 20)):
         given = normal(*shape)

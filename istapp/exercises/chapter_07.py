@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from istapp.exercises.answers import ask, check, close, number, require
-from istapp.paper.printed import TABLE1, Comparison
+from istapp.paper.printed import TABLE1, Comparison, Numbers
 
 
 @check("7.1")
@@ -84,15 +84,14 @@ def check_7_3(paired: Callable[..., float], unpaired: Callable[..., float]) -> s
 
 
 @check("7.4")
-def check_7_4(rank_correlation: Callable[[Sequence[float], Sequence[float]], float], values: Sequence[float]) -> str:
+def check_7_4(rank_correlation: Callable[[Sequence[float], Sequence[float]], float], moved: Collection[str]) -> str:
     """Do two sets rank methods alike?
 
     Args:
         rank_correlation: Spearman's, of two lists without ties.
-        values: anything of your own, at least five different numbers; it is compared with its own order.
+        moved: labels of the methods whose ranks on BSD68 and Set11, as printed at 10 %, are two or more apart.
     """
-    given = np.asarray(values, float)
-    require(len(given) >= 5 and len(set(given)) == len(given), "`values` should be at least five different numbers.")
+    given = np.array([3.0, 1.0, 4.0, 1.5, 9.0])
     require(close(ask(rank_correlation, given, given), 1), "A list and itself have the rank correlation 1.")
     require(close(ask(rank_correlation, given, -given), -1), "A list and its negative have the rank correlation -1.")
     one, two = np.random.default_rng(1).normal(size=(2, 12))
@@ -106,4 +105,13 @@ def check_7_4(rank_correlation: Callable[[Sequence[float], Sequence[float]], flo
         close(plain, np.corrcoef(*ranks)[0, 1]),
         "Only the order counts in yours, but it is not the correlation of ranks. `argsort` once is not yet a rank.",
     )
-    return "It is 1, -1 and in between where it should be, and stretching does not change it."
+    rows = [row for row in TABLE1 if row.bsd68[0] is not None and row.set11[0] is not None]
+    places = [np.argsort(np.argsort([-float(v[0] or 0) for v in column])) for column in _columns(rows)]
+    apart = {row.label for row, i, j in zip(rows, *places) if abs(i - j) >= 2}
+    require(set(moved) <= apart, "The correlation is right. A method that you name keeps its place, or moves by one.")
+    require(set(moved) == apart, "The correlation is right. More methods change places by two or more.")
+    return "It is 1, -1 and in between where it should be, and the ranks of the printed columns say who moved."
+
+
+def _columns(rows: Sequence[Comparison]) -> tuple[list[Numbers], list[Numbers]]:
+    return [row.bsd68 for row in rows], [row.set11 for row in rows]

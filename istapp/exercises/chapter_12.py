@@ -8,12 +8,12 @@ from istapp.exercises.answers import ask, check, number, require
 
 
 @check("12.1")
-def check_12_1(holding: Callable[[Sequence[float], float], int], honest: str) -> str:
+def check_12_1(holding: Callable[[Sequence[float], float], int], when: str) -> str:
     """How many cells hold at which tolerance?
 
     Args:
         holding: maps differences (ours minus published, dB) and a tolerance to the number that hold or exceed.
-        honest: when a tolerance is to be chosen: "before the numbers are seen" or "after".
+        when: when a tolerance is to be chosen: "before the numbers are seen" or "after".
     """
     random = np.random.default_rng(0)
     for tolerance in (0.1, 1.0):
@@ -23,7 +23,7 @@ def check_12_1(holding: Callable[[Sequence[float], float], int], honest: str) ->
         only_near = sum(abs(d) <= tolerance for d in differences)
         require(yours != only_near, "A number that is better than the published one counts at every tolerance.")
         require(yours == true, f"Of {len(differences)} differences {'more' if true > yours else 'fewer'} hold.")
-    require(honest == "before the numbers are seen", "The count is right. What could one show by choosing afterwards?")
+    require(when == "before the numbers are seen", "The count is right. What could one show by choosing afterwards?")
     return "It counts rightly on random differences, those beyond the published value included."
 
 
@@ -51,11 +51,11 @@ def check_12_2(out_of_line: Callable[[Sequence[float]], int]) -> str:
 
 
 @check("12.3")
-def check_12_3(reproduced: Callable[[int], float], reason: str) -> str:
-    """How often does (12.2) say "reproduced" of an exact repetition?
+def check_12_3(replicated: Callable[[int], float], reason: str) -> str:
+    """How often does (12.2) say "replicated" of an exact repetition?
 
     Args:
-        reproduced: maps n, the repetitions from which s is estimated, to that share, for s = 0.2 dB.
+        replicated: maps n, the repetitions from which s is estimated, to that share, for s = 0.2 dB.
         reason: why it is not 95 %: "the difference of two draws spreads more than one" or "0.1 dB is too strict".
     """
     random = np.random.default_rng(12)
@@ -63,7 +63,7 @@ def check_12_3(reproduced: Callable[[int], float], reason: str) -> str:
         published, ours = random.normal(0, 0.2, (2, 100_000))
         spread = random.normal(0, 0.2, (100_000, n)).std(1, ddof=1)
         true = float(np.mean(np.abs(ours - published) <= np.maximum(0.1, 2 * spread)))
-        yours = number(ask(reproduced, n), "the share")
+        yours = number(ask(replicated, n), "the share")
         require(
             abs(yours - true) < 0.02,
             f"With n = {n} 100,000 trials say {'more' if true > yours else 'less'} often. Both numbers are drawn, and "
@@ -74,13 +74,13 @@ def check_12_3(reproduced: Callable[[int], float], reason: str) -> str:
 
 
 @check("12.5")
-def check_12_5(order: Callable[[Sequence[Sequence[str]], Mapping[str, float]], Sequence[str]], most: str) -> str:
+def check_12_5(order: Callable[[Sequence[Sequence[str]], Mapping[str, float]], Sequence[str]], unweighed: str) -> str:
     """Which run settles most numbers for its time?
 
     Args:
         order: maps, for each number that waits, the runs that it waits for, and the minutes of each run, to the runs
             that some number waits for, in falling order of numbers per minute.
-        most: what this order does not weigh: "what a number means" or "how long a run takes".
+        unweighed: what this order does not weigh: "what a number means" or "how long a run takes".
     """
     waits = [["big"], ["big"], ["big"], ["big"], ["small"], ["small", "other"], ["other"], ["other"]]
     for minutes, right in (
@@ -92,5 +92,5 @@ def check_12_5(order: Callable[[Sequence[Sequence[str]], Mapping[str, float]], S
         require(sorted(yours) == sorted(right), "Each run that a number waits for should be there once.")
         require(yours != right[::-1], "The order is upside down.")
         require(yours == right, f"With {minutes} minutes another order is right. Numbers divided by minutes?")
-    require(most == "what a number means", "The order is right. Which of the two is not in it?")
+    require(unweighed == "what a number means", "The order is right. Which of the two is not in it?")
     return "Two small ledgers come out in the right order, and you know what it leaves out."

@@ -27,7 +27,7 @@ class Experiment:
 
     Attributes:
         id: also the name of its files.
-        purpose: the table or figure it serves.
+        purpose: what it is for, in words.
         config: arguments of the network.
         recipe: how it is trained.
         method: which network.
@@ -36,10 +36,15 @@ class Experiment:
         seed: of weights, patches and ratios.
         matrix_seed: of the sampling matrix, or of the first one where the recipe renews it.
         minutes: expected, on an H200 (the laptop edition: on two cores).
-        main: whether the method uses these weights by default; side experiments are only tabulated.
+        main: whether the method uses these weights by default, one network for each edition and ratio; side
+            experiments are only tabulated.
         tests: sets that its rows are taken on, where at hand.
         group: runs that are compared with each other, and so see equal pixels; by default one alone.
         edition: ``paper`` for a network of the paper's size, ``laptop`` for a smaller one.
+        serves: tables and figures that it is trained for, such as ``table4``; those that a main network appears in by
+            default need no mention.
+        setting: its row of Table 4, ``b`` to ``e``; (a) is the network of (b), block by block.
+        repeats: the experiment that it repeats with another seed.
     """
 
     id: str
@@ -56,6 +61,9 @@ class Experiment:
     tests: tuple[str, ...] = ("photos", "Set11", "BSD68")
     group: str = ""
     edition: str = "paper"
+    serves: tuple[str, ...] = ()
+    setting: str = ""
+    repeats: str = ""
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -83,8 +91,8 @@ def _laptop() -> list[Experiment]:
     budget = first(300e6, batch=8, average=0.999, renew_matrix=RENEW)
     tests = ("photos", "Set11")
     runs = [Experiment(
-        "ista-net-pp-laptop", "the network of the laptop edition", {"stages": 9, "channels": 16},
-        first(700e6, batch=8, average=0.9995), minutes=60, matrix_seed=1, main=True,
+        "ista-net-pp-laptop", "the network of the laptop edition, one matrix", {"stages": 9, "channels": 16},
+        first(700e6, batch=8, average=0.9995), minutes=60, matrix_seed=1,
     ), Experiment(
         "ista-net-pp-laptop-fresh", "the network of the laptop edition, fresh matrices", {"stages": 9, "channels": 16},
         first(700e6, batch=8, average=0.9995, renew_matrix=RENEW), minutes=60, main=True,
@@ -92,7 +100,8 @@ def _laptop() -> list[Experiment]:
     runs += [
         Experiment(
             f"ista-net-pp-laptop-table4-{letter}", f"Table 4 ({letter}), laptop edition",
-            small | {"dynamic_step": step, "noise_map": noise}, budget, minutes=12, tests=tests,
+            small | {"dynamic_step": step, "noise_map": noise}, budget, minutes=12, tests=tests, serves=("table4",),
+            setting=letter,
         )
         for letter, (step, noise) in switches.items()
     ]  # fmt: skip
@@ -116,15 +125,15 @@ def _laptop() -> list[Experiment]:
     for stages, channels in ((3, 16), (7, 16), (5, 8), (5, 24)):
         runs.append(Experiment(
             f"ista-net-pp-laptop-fig4-k{stages}-c{channels}", "Fig. 4, laptop edition",
-            {"stages": stages, "channels": channels}, budget, minutes=12, tests=tests,
+            {"stages": stages, "channels": channels}, budget, minutes=12, tests=tests, serves=("fig4",),
         ))  # fmt: skip
     runs += [
         Experiment("ista-net-pp-laptop-released-recipe", "the released recipe at equal pixels, laptop edition", small,
                    released(budget.pixels), minutes=12, tests=tests),
         Experiment("ista-net-pp-laptop-train91", "Fig. 7(a), Train91, laptop edition", small, budget,
-                   training_set="T91", minutes=12, tests=tests),
+                   training_set="T91", minutes=12, tests=tests, serves=("fig7",)),
         Experiment("ista-net-pp-laptop-table4-e-seed2", "Table 4 (e), spread, laptop edition", small, budget, seed=2,
-                   minutes=12, tests=tests),
+                   minutes=12, tests=tests, serves=("table4",), setting="e", repeats="ista-net-pp-laptop-table4-e"),
     ]  # fmt: skip
     runs = [replace(run, edition="laptop") for run in runs]
     return [replace(run, group="laptop-ablation") if run.recipe.pixels == budget.pixels else run for run in runs]
@@ -141,7 +150,10 @@ def _campaign_1() -> list[Experiment]:
     )]  # fmt: skip
     for letter, (step, noise) in {"e": (1, 1), "b": (0, 0), "c": (1, 0), "d": (0, 1)}.items():
         config = full | {"dynamic_step": bool(step), "noise_map": bool(noise)}
-        runs.append(Experiment(f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe, group="table4"))
+        runs.append(Experiment(
+            f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe, group="table4", serves=("table4",),
+            setting=letter,
+        ))  # fmt: skip
     single = ours(budget, batch=32, gpu_batch=256, blocks=1, renew_matrix=RENEW)
     runs += [
         Experiment(
@@ -154,11 +166,15 @@ def _campaign_1() -> list[Experiment]:
             released(budget),
             group="released",
         ),
-        Experiment("ista-net-pp-table4-e-seed2", "Table 4 (e), spread", full, recipe, seed=2, group="seeds"),
-        Experiment("ista-net-pp-table4-e-seed3", "Table 4 (e), spread", full, recipe, seed=3, group="seeds"),
-        Experiment("ista-net-pp-train91", "Fig. 7(a), Train91", full, recipe, training_set="T91", group="fig7a"),
-        Experiment("ista-net-pp-train491", "Fig. 7(a), both", full, recipe, training_set="Train400+T91", group="fig7a"),
-    ]
+        *(Experiment(
+            f"ista-net-pp-table4-e-seed{seed}", "Table 4 (e), spread", full, recipe, seed=seed, group="seeds",
+            serves=("table4",), setting="e", repeats="ista-net-pp-table4-e",
+        ) for seed in (2, 3)),
+        Experiment("ista-net-pp-train91", "Fig. 7(a), Train91", full, recipe, training_set="T91", group="fig7a",
+                   serves=("fig7",)),
+        Experiment("ista-net-pp-train491", "Fig. 7(a), both", full, recipe, training_set="Train400+T91", group="fig7a",
+                   serves=("fig7",)),
+    ]  # fmt: skip
     return runs
 
 
@@ -174,7 +190,7 @@ def _campaign_2() -> list[Experiment]:
     ]  # fmt: skip
     runs.append(Experiment(
         "ista-net-plus-train91-30", "Table 3, ISTA-Net+ on Train91", {"stages": 9, "channels": 32, "ratio": 0.3}, plus,
-        "ista-net-plus", training_set="T91", ratios=(0.3,), minutes=3, group="ista-net-plus",
+        "ista-net-plus", training_set="T91", ratios=(0.3,), minutes=3, group="ista-net-plus", serves=("table3",),
     ))  # fmt: skip
     runs += _rivals()
     sizes = [(k, 32) for k in (5, 9, 13, 17, 20, 25)] + [(20, c) for c in (8, 16, 24, 48, 64)]
@@ -183,10 +199,11 @@ def _campaign_2() -> list[Experiment]:
         minutes = 0.2 + 2 * (stages * channels**2) / (20 * 32**2)
         pp = ours(3e9, gpu_batch=64, renew_matrix=RENEW)
         plus10 = ours(3e9, batch=32, gpu_batch=512, blocks=1)
-        runs.append(Experiment(f"ista-net-pp-fig4-{tail}", "Fig. 4", config, pp, minutes=minutes, group="fig4"))
+        common: dict[str, Any] = {"minutes": minutes, "group": "fig4", "serves": ("fig4",)}
+        runs.append(Experiment(f"ista-net-pp-fig4-{tail}", "Fig. 4", config, pp, **common))
         runs.append(Experiment(
             f"ista-net-plus-fig4-{tail}", "Fig. 4", config | {"ratio": 0.1}, plus10, "ista-net-plus",
-            ratios=(0.1,), minutes=minutes, group="fig4",
+            ratios=(0.1,), **common,
         ))  # fmt: skip
     return runs
 
@@ -225,7 +242,8 @@ def _rivals() -> list[Experiment]:
     dear = ("dpdnn", "mac-net", "gdn", "dpa-net")
     runs += [one(method, ratio) for method in dear for ratio in (0.1, 0.3, 0.5)]
     runs += [
-        one(method, 0.3, "train91-", purpose=f"Table 3, {label[method]} on Train91", main=False, training_set="T91")
+        one(method, 0.3, "train91-", purpose=f"Table 3, {label[method]} on Train91", main=False, training_set="T91",
+            serves=("table3",))
         for method in ("dpdnn", "mac-net")
     ]
     kept = one("gdn", 0.3, "mean-kept-", purpose="GDN whose regulariser leaves the mean alone", main=False)
@@ -245,6 +263,25 @@ def _rivals() -> list[Experiment]:
 #: Every run, in order of worth: what a GPU is for first where there is one, see `queue`.
 LAPTOP, CAMPAIGN_1, CAMPAIGN_2 = _laptop(), _campaign_1(), _campaign_2()
 ALL = {experiment.id: experiment for experiment in (*CAMPAIGN_1, *CAMPAIGN_2, *LAPTOP)}
+
+
+def matching(**wanted: Any) -> list[Experiment]:
+    """Return the experiments, in order of worth, whose attributes or arguments of the network have these values."""
+
+    def value(e: Experiment, name: str) -> Any:
+        return getattr(e, name) if hasattr(e, name) else e.config.get(name)
+
+    return [e for e in ALL.values() if all(value(e, name) == each for name, each in wanted.items())]
+
+
+def main_runs(method: str, ratio: float) -> list[Experiment]:
+    """Return whose weights a method uses by default at a CS ratio, a network of the paper's size before a smaller one.
+
+    `istapp.method.loading` keeps the same order among the weights at hand: the largest network first.
+    """
+    own = [e for e in matching(method=method, main=True) if ratio in e.ratios]
+    return sorted(own, key=lambda e: e.edition != "paper")
+
 
 #: The groups in order of worth; one that is named again is then continued, as far as the clock and its budget go.
 ORDER = (

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 #: Pixels of a page to an inch of a figure, whatever its format.
 DPI = 110
 
-_DIGITS = re.compile(r"(\b\d{2,}\.\d\d)\d+\b")  # a hundredth of a point is enough; smaller numbers are scales of letters
+# A hundredth of a point is enough for a coordinate; numbers below ten may be scales, of letters.
+_DIGITS = re.compile(r"(\b\d{2,}\.\d\d)\d+\b")
 _SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')
 
 

@@ -27,6 +27,7 @@ SAID = 3
 #: What of `istapp.paper` is a printed number.
 PRINTED = re.compile(r"published|remeasured|TABLE\d|[A-Z_]*GAINS?|CONVERGED|PLANT_SHARE")
 _SEEDS = {"manual_seed", "default_rng"}
+_FIGURES = {"Figure", "Slider"}
 _TABLES = {"Table", "DataFrame", "Styler"}
 
 
@@ -234,7 +235,7 @@ def sentence(read: Read, profile: str) -> str:
     return f'<details class="origin" style="{_STYLE}"><summary>{shown}</summary>{inside}</details>'
 
 
-_STYLE = "font-size: 0.75em; line-height: 1.35; margin: 0 0 0.8rem; opacity: 0.75; overflow-wrap: anywhere"
+_STYLE = "font-size: 0.75em; line-height: 1.35; margin: 0.2rem 0 0.8rem; opacity: 0.8; overflow-wrap: anywhere"
 
 
 def _weights(path: Path) -> str:
@@ -257,23 +258,25 @@ def install() -> None:
     shell: Any = get_ipython()
     if shell is None or getattr(shell, "istapp_origin", None):
         return
-    from IPython.display import HTML, display
+    from IPython.display import display
 
     notebook = shell.istapp_origin = Notebook()
     shown: list[str] = []
-    plain = shell.display_formatter.format
+    formatted = shell.display_formatter.format
 
     def noting(thing: Any, *arguments: Any, **options: Any) -> Any:
         shown.append(type(thing).__name__)
-        return plain(thing, *arguments, **options)
+        return formatted(thing, *arguments, **options)
 
     def after(_: Any) -> None:
-        figure, table = "Figure" in shown, bool(_TABLES & {*shown})
+        figure, table = bool(_FIGURES & {*shown}), bool(_TABLES & {*shown})
         shown.clear()
         read = notebook.behind() if figure or table else Read()
         if figure or read.rows or read.files or read.weights:
             line = notebook.line(read, str(shell.user_ns.get("profile", "")))
-            display(HTML(line), metadata={"istapp": "origin"})  # by which the build moves it under the caption
+            plain = html.unescape(re.sub("<[^>]+>", " ", line)).strip()
+            # By its mark the build finds the line and moves it under the caption.
+            display({"text/html": line, "text/plain": plain}, raw=True, metadata={"istapp": "origin"})
             shown.clear()
 
     shell.display_formatter.format = noting

@@ -25,7 +25,7 @@ METHODS = {
     "linear": (COLOURS[6], "X"), "ista": (COLOURS[4], "v"), "fista": (COLOURS[5], "^"), "tv": (COLOURS[2], "P"),
 }  # fmt: skip
 
-#: CS ratios in percent, from dark to light as more is measured: an order, which unrelated colours would not show.
+#: CS ratios in percent, from dark to light as more is measured: their order, which unrelated colours would hide.
 RATIOS = {10: ("#1b0c6b", "o"), 20: ("#6a00a8", "D"), 30: ("#b12a90", "s"), 40: ("#dd5e66", "v"), 50: ("#f0893a", "^")}
 
 
@@ -48,6 +48,11 @@ def stage_colours(count: int) -> list[tuple[float, ...]]:
     return [mpl.colormaps["viridis"](0.85 * k / max(1, count - 1)) for k in range(count)]
 
 
+def stage_name(k: int, count: int) -> str | None:
+    """Return the label of stage `k` (1, 2, ...): of up to nine each has one, of more the first and every fifth."""
+    return f"$k={k}$" if count < 10 or k == 1 or k % 5 == 0 else None
+
+
 def style() -> None:
     """Set matplotlib's defaults for the book: white ground, no clutter, the palette above.
 
@@ -59,7 +64,8 @@ def style() -> None:
     display.install()
     origin.install()
     mpl.rcParams.update({
-        "figure.dpi": display.DPI, "svg.hashsalt": "istapp", "savefig.bbox": "tight", "figure.facecolor": "white", "savefig.facecolor": "white",
+        "figure.dpi": display.DPI, "svg.hashsalt": "istapp",
+        "savefig.bbox": "tight", "figure.facecolor": "white", "savefig.facecolor": "white",
         "font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
         "axes.grid": True, "grid.alpha": 0.25, "legend.frameon": False, "lines.linewidth": 1.8, "lines.markersize": 5,
         "axes.prop_cycle": cycler(color=COLOURS), "image.cmap": "gray", "figure.constrained_layout.use": True,
@@ -144,6 +150,28 @@ def curves(
     if len(lines) > 1:
         axis.legend()
     return axis
+
+
+def ratio_dots(axis: "Axes", place: float, gaps: Mapping[float, float], colour: str, face: str | None = None) -> None:
+    """Draw numbers by CS ratio, a fraction, as dots on a level of `axis`: the larger a dot, the more is measured.
+
+    `face` is the colour inside, by default `colour`: white for what decides nothing.
+    """
+    if gaps:
+        sizes = [15 + 150 * ratio for ratio in gaps]
+        axis.plot(list(gaps.values()), [place] * len(gaps), lw=1, color=colour, zorder=1)
+        axis.scatter(
+            list(gaps.values()), [place] * len(gaps), sizes, facecolor=face or colour,
+            edgecolor="white" if face in (None, colour) else colour, linewidth=1, zorder=2,
+        )  # fmt: skip
+
+
+def kinds_of_dots(axis: "Axes", kinds: Mapping[str, tuple[str, str | None]]) -> None:
+    """Say above the figure of `axis` what colour and face of `ratio_dots` mean."""
+    for name, (colour, face) in kinds.items():
+        edge = "white" if face in (None, colour) else colour
+        axis.scatter([], [], 60, facecolor=face or colour, edgecolor=edge, label=name)
+    axis.figure.legend(loc="outside upper center", ncols=len(kinds))
 
 
 def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from istapp.figures.display import DPI
 from istapp.figures.plotting import as_pixels
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ Frame = Union[Picture, tuple[Picture, ...], "Figure"]
 
 Row = list[np.ndarray]  # the images of one frame, (H, W) or (H, W, 3), 0 to 255
 
+TALLEST = 16_383  # lines of a WebP
 QUALITIES = (90, 80, 70, 60, 50, 40, 30)  # of WebP
 SVG = "http://www.w3.org/2000/svg"
 LINK = "http://www.w3.org/1999/xlink"
@@ -71,6 +73,10 @@ def gather(frames: Iterable[Frame], kept: Collection[int]) -> "list[Row] | list[
         shapes = {(int(one.svg.get("width")), int(one.svg.get("height"))) for one in made}
     else:
         shapes = {(len(row), *panel.shape) for row in made for panel in row}
+        if sum(len(row[0]) for row in made) > TALLEST:
+            raise ValueError(
+                f"{len(made)} images of {len(made[0][0])} lines are too many for one file: {TALLEST} lines"
+            )
     if len(shapes) > 1:
         raise ValueError(f"the frames of a slider have one size and number of images, not {sorted(shapes)}")
     return made
@@ -136,7 +142,7 @@ def _charts(charts: list[Chart], kept: Sequence[int]) -> Film:
         sprite=_address(ElementTree.tostring(_sheet(drawn, width, height)), "image/svg+xml"),
         stills=[_address(content, "image/svg+xml") for content in alone],
         picture=_encoded(pictures, "PNG"), kind="image/png",
-        width=width, height=height, panels=1, density=2, widest=round(1.25 * width),
+        width=width, height=height, panels=1, density=2, widest=width,
     )  # fmt: skip
 
 
@@ -145,13 +151,13 @@ def _pixels(figure: "Figure") -> np.ndarray:
 
     file = io.BytesIO()
     with mpl.rc_context({"savefig.bbox": "standard"}):
-        figure.savefig(file, format="png")
+        figure.savefig(file, format="png", dpi=DPI)
     with Image.open(file) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def _drawn(figure: "Figure") -> ElementTree.Element:
-    """A figure as an SVG, its sides in whole CSS pixels, without what says when and by what it was made."""
+    """A figure as an SVG, its sides in whole pixels of the page, without what says when and by what it was made."""
     import matplotlib as mpl
 
     file = io.BytesIO()
@@ -163,7 +169,7 @@ def _drawn(figure: "Figure") -> ElementTree.Element:
     svg = ElementTree.fromstring(file.getvalue())
     svg.set("preserveAspectRatio", "none")  # the sides are rounded, and nothing may show between two frames
     for side in ("width", "height"):
-        svg.set(side, f"{float(svg.get(side).removesuffix('pt')) * 96 / 72:.0f}")
+        svg.set(side, f"{float(svg.get(side).removesuffix('pt')) * DPI / 72:.0f}")
     definitions = ElementTree.Element(f"{{{SVG}}}defs")
     for parent in list(svg.iter()):
         parent.text = parent.tail = None if not (parent.text or "").strip() else parent.text

@@ -1,13 +1,9 @@
 """Tables of the book: narrow enough for a telephone, the best of a column marked, and honest about what is missing."""
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
-
-from istapp.basics import paths
-from istapp.method import weights
-from istapp.paper.results import Cell, Row
 
 #: Marks the best number of a column, beside bold print, so that it is seen without colours and heard when read aloud.
 BEST = "★"
@@ -54,7 +50,7 @@ class Table:
             rows: values by name.
             digits: after the decimal point.
             best: ``max`` or ``min`` to mark the best number of each column that has two or more, empty for none.
-            note: a line below, such as where the numbers come from.
+            note: a line below; where the numbers come from is said without it, see `istapp.figures.origin`.
             sign: whether positive numbers carry a plus.
         """
         self.caption, self.columns, self.rows, self.note = caption, list(columns), dict(rows), note
@@ -116,24 +112,3 @@ class Table:
             for line in lines
         ]
         return "\n".join([self.caption, *padded, *([self.note] if self.note else [])])
-
-
-def source(cells: Iterable[Cell | None], profile: str = "") -> str:
-    """Return one line on where numbers come from: commit, weights with their hash, matrix, device and minutes."""
-    rows: list[Row] = [row for cell in cells if cell is not None for row in cell.rows]
-    if not rows:
-        return "Nothing of this has been run yet."
-    commits = sorted({row["provenance"].partition(" ")[0] for row in rows})
-    seeds = sorted({row["seed"] for row in rows})
-    runs = [_run(run) for run in dict.fromkeys(row["run"] for row in rows) if run]
-    parts = [f"Rows of commit {', '.join(commits)}", f"sampling matrix of seed {', '.join(seeds)}", *runs]
-    return "; ".join(parts + ([f"page executed in profile {profile}"] if profile else [])) + "."
-
-
-def _run(run: str) -> str:
-    """Return what the header of a run's weights says, or that they are not shipped."""
-    path = paths.WEIGHTS / f"{run}.safetensors"
-    if not path.is_file():
-        return f"{run} (weights not shipped)"
-    h = weights.header(path)
-    return f"{run} (weights {h['weights_hash'][:12]}, seed {h['seed']}, {h['device']}, {h['minutes']:.0f} min)"

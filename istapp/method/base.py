@@ -24,6 +24,7 @@ class Method:
         blockwise: whether it reconstructs each block alone, seeing no neighbours.
         parameter_count: trainable numbers in it.
         variant: what else differs from the published form, for the rows of results.
+        stand_in: a variant that may stand beside the published form, where that cannot be had; it decides nothing.
         weights: where its weights came from; empty for a method without.
         options: what its user may choose beside the weights.
     """
@@ -34,6 +35,7 @@ class Method:
     blockwise: bool = False
     parameter_count: int = 0
     variant: str = ""
+    stand_in: str = ""
     weights: str = ""
     options: tuple[Option, ...] = ()
 

@@ -32,6 +32,7 @@ class BM3DAMP(Method):
     """Denoising-based message passing with BM3D, or with the built-in stand-in."""
 
     name = "bm3d-amp"
+    stand_in = "denoiser: sliding DCT"
     options = (
         Option("denoiser", "bm3d", "dct is built in and the default without bm3d", choices=("bm3d", "dct")),
         Option("iterations", ITERATIONS, "each calls the denoiser twice", 1, 1000),
@@ -52,7 +53,7 @@ class BM3DAMP(Method):
             raise UserError(f"bm3d-amp has the denoisers bm3d and dct, not '{denoiser}'")
         self.denoiser = DENOISERS[denoiser]()
         self.iterations, self.damping, self.choose = iterations, damping, choose
-        changes = ["denoiser: sliding DCT"] * (denoiser == "dct")
+        changes = [self.stand_in] * (denoiser == "dct")
         if (iterations, damping, choose) != (ITERATIONS, DAMPING, CHOOSE):
             changes.append(f"{iterations} iterations, damping {damping:g}, chosen by {choose}")
         self.variant = "; ".join(changes)

@@ -109,13 +109,12 @@ class DeepImagePrior(Method):
     """The deep image prior.
 
     `parameter_count` is 0, as for every method that nobody trained: the `fitted_count` numbers of the network belong to
-    one image and are thrown away with it. `variant` always tells the iterations; after a call that the clock stopped
-    it tells that instead, and such a row must not stand in a table.
+    one image and are thrown away with it. `variant` tells the iterations where they are not `ITERATIONS`; after a call
+    that the clock stopped it tells that instead, and such a row must not stand in a table.
     """
 
     name = "dip"
     kind = "untrained network"
-    remark = ""
     options = (
         Option("iterations", ITERATIONS, "steps of Adam for each image", 1, 1_000_000),
         Option("rate", RATE, "Adam's learning rate", 1e-9, 1),
@@ -153,16 +152,17 @@ class DeepImagePrior(Method):
             raise UserError(f"{self.name} has 1 to 5 scales, not {scales}")
         self.iterations, self.rate, self.channels, self.scales = iterations, rate, channels, scales
         self.seed, self.minutes = seed, minutes
-        self.variant = self._variant(f"{iterations} iterations")
+        self.variant = self._variant()
 
     def _changed(self) -> list[tuple[str, float, float]]:
         """Return name, value and default of each option that a row must tell where it differs."""
         own = [("rate", self.rate, RATE), ("channels", self.channels, 128), ("scales", self.scales, 5)]
         return [*own, ("network seed", self.seed, 0)]
 
-    def _variant(self, length: str) -> str:
+    def _variant(self, stopped: str = "") -> str:
+        length = stopped or ("" if self.iterations == ITERATIONS else f"{self.iterations} iterations")
         changed = [f"{name} {value:g}" for name, value, default in self._changed() if value != default]
-        return "; ".join(filter(None, [self.remark, length, *changed]))
+        return "; ".join(filter(None, [self.stand_in, length, *changed]))
 
     @property
     def fitted_count(self) -> int:
@@ -183,10 +183,8 @@ class DeepImagePrior(Method):
         """Fit a network to each image of a batch on its own, all with the same seed, so their order is of no matter."""
         fits = [self.fit(each, sampling) for each in y.split(1)]
         shortest = min(len(fit.losses) for fit in fits)
-        stopped = shortest < self.iterations
-        self.variant = self._variant(
-            f"stopped by the clock after {shortest} iterations" if stopped else f"{self.iterations} iterations"
-        )
+        stopped = f"stopped by the clock after {shortest} iterations"
+        self.variant = self._variant(stopped if shortest < self.iterations else "")
         return torch.cat([fit.x for fit in fits])
 
     def fit(self, y: Tensor, sampling: BlockSampling) -> Fit:

@@ -85,7 +85,7 @@ class NLRCSNet(DeepImagePrior):
     """The deep image prior that is drawn towards the non-local mean of its own output."""
 
     name = "nlr-csnet"
-    remark = "in the spirit of, no public code"
+    stand_in = "in the spirit of, no public code"
     options = (
         Option("mu", MU, "the weight of the coupling between the network and the image of the prior", 1e-9, 1000),
         Option("lam", LAMBDA, "the weight of the non-local prior", 0, 1000),

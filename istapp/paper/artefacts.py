@@ -4,15 +4,14 @@ Both are derived from what the runs say of themselves and from the published tab
 itself. `istapp.paper.reproduce` finds out what of it is missing and does it.
 """
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
-from istapp.experiments.campaigns import ALL, FIVE, LAPTOP, Experiment
+from istapp.experiments.campaigns import ALL, FIVE, Experiment, main_runs
 from istapp.experiments.queue import Places
 from istapp.images import datasets, registry
 from istapp.methods import Network, Tied
@@ -89,10 +88,8 @@ class Plan:
 
 
 def serves(experiment: Experiment) -> set[str]:
-    """Return the artefacts that a run is for: those its purpose names, and those its method appears in by default."""
-    names = set()
-    for kind, first, second in re.findall(r"(Table|Fig)s?\.? (\d)(?:\([a-z]\))?(?: and (\d))?", experiment.purpose):
-        names |= {f"{kind.lower()}{number}" for number in (first, second) if number}
+    """Return the artefacts that a run is for: those it says, and those that its method appears in by default."""
+    names = set(experiment.serves)
     if experiment.main:
         names |= {"table1", "fig6"}
         names |= {"table2"} if experiment.method in {row.method for row in TABLE2} else set()
@@ -110,23 +107,24 @@ def runs_of(artefact: str) -> list[Experiment]:
     named = [e for e in ALL.values() if artefact in serves(e)]
     if artefact not in ("fig4", "fig7"):
         return named
-    alike = {(e in LAPTOP, e.method, e.recipe, e.seed) for e in named}
-    peers = [e for e in ALL.values() if (e in LAPTOP, e.method, e.recipe, e.seed) in alike]
+    alike = {(e.edition, e.method, e.recipe, e.seed) for e in named}
+    peers = [e for e in ALL.values() if (e.edition, e.method, e.recipe, e.seed) in alike]
     peers = [e for e in peers if e in named or not any(value is False for value in e.config.values())]
     if artefact == "fig4":
         return peers
-    sizes = {(e in LAPTOP, e.config["stages"], e.config["channels"]) for e in named}  # here only the set varies
-    return [e for e in peers if (e in LAPTOP, e.config["stages"], e.config["channels"]) in sizes]
+    sizes = {(e.edition, e.config["stages"], e.config["channels"]) for e in named}  # here only the set varies
+    return [e for e in peers if (e.edition, e.config["stages"], e.config["channels"]) in sizes]
 
 
 def chosen(runs: Iterable[Experiment]) -> list[Experiment]:
-    """Return what fills a table's cells: of main runs, per method and ratio the paper edition, then the later run."""
+    """Return what fills a table's cells: of several main runs of a method at a ratio the one that is its default."""
     runs = list(runs)
-    best: dict[tuple[str, float], Experiment] = {}
-    for e in sorted((e for e in runs if e.main), key=lambda e: (e not in LAPTOP, list(ALL).index(e.id))):
-        best |= {(e.method, ratio): e for ratio in e.ratios}
-    kept = [replace(e, ratios=tuple(r for r in e.ratios if not e.main or best[e.method, r] is e)) for e in runs]
+    kept = [replace(e, ratios=tuple(r for r in e.ratios if not e.main or e is _first(runs, e.method, r))) for e in runs]
     return [e for e in kept if e.ratios]
+
+
+def _first(runs: Sequence[Experiment], method: str, ratio: float) -> Experiment | None:
+    return next((e for e in main_runs(method, ratio) if e in runs), None)
 
 
 #: Sets and ratios that an artefact wants of every run.
@@ -152,7 +150,7 @@ def of_run(artefact: str, e: Experiment) -> list[Evaluation]:
     ]
     if artefact == "table1" and e.main and e.method == "ista-net-pp":
         plain += [Evaluation(e.method, e.id, "Set11", THREE, seed) for seed in MATRICES]
-    if artefact == "table4" and "Table 4 (b)" in e.purpose:
+    if artefact == "table4" and e.setting == "b":
         plain += [replace(evaluation, blockwise=True) for evaluation in plain]
     return plain
 
@@ -200,7 +198,7 @@ def plan(names: Iterable[str], profile: str = "laptop", places: Places | None = 
         if profile == "laptop":
             runs = [e for e in runs if weights_of(e.id, places).exists()]
         else:
-            runs = [e for e in runs if e not in LAPTOP]
+            runs = [e for e in runs if e.edition == "paper"]
             result.training += [e for e in runs if e not in result.training]
         for e in chosen(runs):
             # Whole Urban100 is two thirds of all pixels; a laptop takes it with the network that the book is about.
@@ -242,3 +240,19 @@ def weights_of(run: str, places: Places) -> Path:
     """Return where a run's weights are, or would be: in the folder asked for, else among the shipped ones."""
     own = places.weights_of(run)
     return own if own.exists() else paths.WEIGHTS / own.name
+
+
+def command(method: str, dataset: str, ratio: float, run: Experiment | None = None, blockwise: bool = False) -> str:
+    """Return what makes the rows of a cell that lacks them: of a run, else of the method's default at the paper's size.
+
+    Where no experiment trains the method for that, it says so.
+    """
+    paper_runs = [e for e in main_runs(method, ratio) if e.edition == "paper"]
+    if run or paper_runs:
+        e = run or paper_runs[0]
+        then = [f"on {dataset}"] * (dataset not in e.tests) + ["block by block"] * blockwise
+        return f"istapp train {e.id}" + (f", then evaluate it {' '.join(then)}" if then else "")
+    if method not in training_free():
+        return f"no experiment trains {method} for this yet"
+    options = f"--dataset {dataset} --ratios {100 * ratio:g} --out data/results/{method}.csv"
+    return f"istapp evaluate --method {method} {options}"

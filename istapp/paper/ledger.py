@@ -21,8 +21,9 @@ from istapp.basics.provenance import file_hash
 from istapp.experiments import method_times
 from istapp.experiments.identity import short
 from istapp.method import weights
-from istapp.paper import judgement, results, statements, tabulated, verdicts
-from istapp.paper.judgement import Entry
+from istapp.paper import results, verdicts
+from istapp.paper.entries import Timings, all_entries
+from istapp.paper.judgement import Entry, grouped
 from istapp.paper.results import Row
 
 COLUMNS = (
@@ -40,14 +41,13 @@ README, MARKS = paths.DATA.parent / "README.md", ("<!-- the tally -->\n", "\n<!-
 NUMBERS = ("published", "ours", "part", "laptop", "released", "difference", "spread")
 
 
-def judge(rows: Iterable[Row], timings: tabulated.Timings = ()) -> list[Entry]:
+def judge(rows: Iterable[Row], timings: Timings = ()) -> list[Entry]:
     """Compute every entry from rows and timings: tables first, then the text.
 
     Raises:
         UserError: a number in an entry is NaN or infinite.
     """
-    by_set = judgement.grouped(rows)
-    found = [*tabulated.tables(by_set, timings), *statements.text(by_set)]
+    found = all_entries(grouped(rows), timings)
     for entry in found:
         for name in NUMBERS:
             value = getattr(entry, name)

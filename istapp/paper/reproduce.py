@@ -18,7 +18,7 @@ from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.experiments import method_times, queue
-from istapp.experiments.campaigns import ALL, LAPTOP, Experiment
+from istapp.experiments.campaigns import ALL, Experiment
 from istapp.experiments.evaluation import device, evaluate
 from istapp.experiments.identity import short
 from istapp.experiments.queue import Places
@@ -111,7 +111,7 @@ def minutes_of(evaluation: Evaluation, lacking: Sequence[tuple[str, float]], dev
 
 def training_minutes(experiment: Experiment, device_name: str = "cpu") -> float:
     """Return the expected minutes of a whole run; the paper edition states an H200's."""
-    return experiment.minutes * (1 if device_name == "cuda" or experiment in LAPTOP else TRAINING_FACTOR)
+    return experiment.minutes * (1 if device_name == "cuda" or experiment.edition == "laptop" else TRAINING_FACTOR)
 
 
 @dataclass

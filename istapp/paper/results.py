@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError
-from istapp.experiments.campaigns import ALL
+from istapp.experiments.campaigns import ALL, main_runs
 from istapp.experiments.identity import short
 from istapp.experiments.rows import is_header, read_rows
 from istapp.images import registry
@@ -132,11 +133,29 @@ def select(rows: Iterable[Row], **equal: Any) -> list[Row]:
     return [row for row in rows if all(row[column] == value for column, value in equal.items())]
 
 
+def _used(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows, and say to Python's audit hooks that a number is made of them: see `istapp.figures.origin`.
+
+    Raises:
+        UserError: they are of several methods, or of one method in several forms, and no mean of them says anything.
+    """
+    rows = list(rows)
+    forms = sorted({(row.get("method", ""), row.get("variant", "")) for row in rows})
+    if len(forms) > 1:
+        raise UserError(f"rows of {' and of '.join(map(str, forms))} have no common mean: select one method and one "
+                        "variant ('' for the published form)")  # fmt: skip
+    sys.audit("istapp.rows", rows)
+    return rows
+
+
 def by_image(rows: Iterable[Row]) -> dict[str, float]:
-    """Return the PSNR in dB of each image, the mean where there are several rows of it (other matrices, other runs)."""
+    """Return the PSNR in dB of each image, the mean where there are several rows of it (other matrices, other runs).
+
+    Raises:
+        UserError: the rows are of several methods or variants.
+    """
     found: dict[str, list[float]] = {}
-    rows = _used(rows)
-    for row in rows:
+    for row in _used(rows):
         found.setdefault(row["image"], []).append(row["psnr"])
     return {image: fmean(values) for image, values in found.items()}
 
@@ -148,19 +167,12 @@ def is_whole(rows: Sequence[Row], dataset: str) -> bool:
 
 
 def mean(rows: Sequence[Row]) -> float | None:
-    """Return the mean PSNR in dB over rows, None for none.
+    """Return the mean PSNR in dB over rows of one method in one form, None for none.
 
     Raises:
-        UserError: it is not finite.
+        UserError: it is not finite, or the rows are of several methods or variants.
     """
     return _finite(fmean(row["psnr"] for row in _used(rows)), "a mean of rows") if rows else None
-
-
-def _used(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows, and say to Python's audit hooks that a number is made of them: see `istapp.figures.origin`."""
-    rows = list(rows)
-    sys.audit("istapp.rows", rows)
-    return rows
 
 
 def _finite(value: float, what: str) -> float:
@@ -194,31 +206,55 @@ class Cell:
     rows: tuple[Row, ...]
     whole: bool
 
+    @property
+    def standing(self) -> str:
+        """In words what stands here for the paper's own: a stand-in, a part of a training, ``laptop``; or nothing."""
+        return "" if self.edition == "paper" else self.rows[0]["variant"] or share(self.run) or "laptop"
+
 
 def cell(
-    rows: Iterable[Row], method: str, dataset: str, ratio: float, run: str | None = None, variant: str = "",
+    rows: Iterable[Row], method: str, dataset: str, ratio: float, run: str | None = None, variant: str | None = None,
     wanted: str | None = None,
 ) -> Cell | None:  # fmt: skip
     """Return our number for a method, a set and a CS ratio in (0, 1], or None while there is none.
 
-    Without `run` it is that of the method's main network, the paper edition before the laptop edition; `wanted` names
-    the only edition that counts. Runs that are no experiment of this project count only when named.
+    This is the one rule for which rows a cell of a table shows: those of the method's default network, the paper's size
+    before the laptop edition, in the published form; and where that is not at hand, those of its stand-in, which belong
+    to the laptop edition.
+
+    Args:
+        rows: all rows, or those of the method and the set.
+        method: as `istapp` calls it.
+        dataset: what the rows call the set.
+        ratio: the CS ratio.
+        run: another run than the default, be it an experiment or not.
+        variant: another form than the published one.
+        wanted: the only edition that counts.
     """
-    own = [
-        row for row in select(rows, method=method, dataset=dataset, variant=variant)
-        if abs(row["ratio"] - 100 * ratio) < 1e-6
-    ]  # fmt: skip
-    runs = list(dict.fromkeys(row["run"] for row in own)) if run is None else [run]
-    if run is None:
-        runs = [name for name in runs if name == "" or (name in ALL and ALL[name].main)]
-    runs = [name for name in runs if wanted in (None, edition(name))]
-    found = {name: first_matrix(select(own, run=name)) for name in runs}
-    best = max((name for name in runs if found[name]), key=lambda name: _rank(name, found[name]), default=None)
-    if best is None:
+    rows = list(rows)
+    runs = [run] if run is not None else [*(e.id for e in main_runs(method, ratio)), ""]
+    for name in runs:
+        found = _cell(rows, method, dataset, ratio, name, variant or "", edition(name))
+        if found and wanted in (None, found.edition):
+            return found
+    if run or variant or wanted not in (None, "laptop") or method not in methods.names():
         return None
-    first = _used(found[best])
+    stand_in = methods.class_of(method).stand_in
+    return _cell(rows, method, dataset, ratio, "", stand_in, "laptop") if stand_in else None
+
+
+def _cell(
+    rows: Iterable[Row], method: str, dataset: str, ratio: float, run: str, variant: str, edition: str
+) -> Cell | None:  # fmt: skip
+    """Return the mean over the rows of a run with its first matrix, None for none."""
+    own = [row for row in select(rows, method=method, dataset=dataset, variant=variant)
+           if abs(row["ratio"] - 100 * ratio) < 1e-6]  # fmt: skip
+    first = first_matrix(select(own, run=run))
+    if not first:
+        return None
+    first = _used(first)
     value = _finite(fmean(r["psnr"] for r in first), f"the mean of {method} on {dataset} at {100 * ratio:g} %")
-    return Cell(value, spread(own, best), best, edition(best), tuple(first), is_whole(first, dataset))
+    return Cell(value, spread(own, run), run, edition, tuple(first), is_whole(first, dataset))
 
 
 def first_matrix(rows: list[Row]) -> list[Row]:
@@ -228,20 +264,14 @@ def first_matrix(rows: list[Row]) -> list[Row]:
     return select(rows, seed=first)
 
 
-def _rank(run: str, rows: Sequence[Row]) -> tuple[bool, int, int]:
-    """Order candidates for a cell: the paper's size, then more images, then the later entry of the queue."""
-    place = list(ALL).index(run) if run in ALL else -1
-    return edition(run) != "laptop", len(rows), place
-
-
 def spread(rows: Iterable[Row], run: str) -> float | None:
     """Return the standard deviation in dB of a run's means over sampling matrices, and over its repetitions.
 
-    Repetitions are experiments ``RUN-seedN``. The images are fixed: they are the set, not a sample of anything.
+    Repetitions are experiments that say so. The images are fixed: they are the set, not a sample of anything.
     """
     groups: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        if row["run"] == run or row["run"].startswith(f"{run}-seed"):
+        if row["run"] == run or (row["run"] in ALL and ALL[row["run"]].repeats == run):
             groups.setdefault((row["run"], row["seed"]), []).append(row["psnr"])
     largest = max(map(len, groups.values()), default=0)
     means = [_finite(fmean(values), f"a mean of {run}") for values in groups.values() if len(values) == largest]

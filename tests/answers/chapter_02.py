@@ -3,6 +3,7 @@
 import math
 
 import torch
+
 from istapp import solvers
 from istapp.sampling import BlockSampling
 from istapp.solvers import priors

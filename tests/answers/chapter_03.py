@@ -4,8 +4,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from istapp.solvers import priors
 from torch import nn
+
+from istapp.solvers import priors
 
 M, N = 8, 16
 A = F.normalize(torch.randn(M, N, generator=torch.Generator().manual_seed(0)).double(), dim=0)
@@ -66,7 +67,10 @@ class Stage(nn.Module):
         patterns = torch.einsum("ai,bj->abij", d, d).reshape(9, 1, 3, 3)
         scales = torch.ones(9, 1, 1, 1).double()
         scales[0] = scale
-        conv = lambda a, b: nn.Conv2d(a, b, 3, padding=1, bias=False)
+
+        def conv(a, b):
+            return nn.Conv2d(a, b, 3, padding=1, bias=False)
+
         self.H = nn.Sequential(conv(1, 18), nn.ReLU(), conv(18, 18)).double().requires_grad_(False)
         self.H_back = nn.Sequential(conv(18, 18), nn.ReLU(), conv(18, 1)).double().requires_grad_(False)
         for weight in self.parameters():

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+
 from istapp.methods.ista_net_pp import ISTANetPP, ProximalMapping
 from istapp.sampling import BLOCK, BlockSampling, measurements, sampling_matrix
 

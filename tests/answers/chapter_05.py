@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from istapp.training import recipe
 
 RELEASED, OURS = recipe.released(35e9), recipe.ours(35e9)

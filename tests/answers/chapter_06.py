@@ -1,6 +1,7 @@
 """Answers to chapter 06."""
 
 import torch
+
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import psnr
 from istapp.sampling import BlockSampling

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from istapp import methods
 from istapp.method.base import Method
 from istapp.sampling import BlockSampling

@@ -1,0 +1,88 @@
+/* Equations that are wider than the page: broken into lines where a reader would break them, then made smaller.
+
+   A displayed formula that does not fit is split at wide spaces first, then before relations as well, then before plus
+   and minus signs, each time only if it still does not fit; what no line break helps shrinks, down to a readable size,
+   and beyond that it scrolls. Turning a telephone starts anew from the formula as it was written. */
+(() => {
+  const LEVELS = [
+    /^\\q?quad(?![A-Za-z])/,
+    /^(?:=|<|>|\\(?:le|ge|leq|geq|approx|sim|to|iff|leftarrow|Longleftrightarrow|in)(?![A-Za-z]))/,
+    /^[+-]/,
+  ];
+  const SMALLEST = 0.58;
+
+  /* Cut a formula where one of the patterns begins, outside all braces, fences and environments. */
+  function pieces(tex, patterns) {
+    const found = [""];
+    let depth = 0;
+    let inBars = false;
+    let previous = "";
+    for (let i = 0; i < tex.length; ) {
+      const rest = tex.slice(i);
+      const token = /^\\(?:[A-Za-z]+|.)|^[^\\]/s.exec(rest)[0];
+      if (/^(?:\{|\(|\[|\\\{|\\left|\\begin|\\bigl|\\Bigl|\\langle)$/.test(token)) depth += 1;
+      if (/^(?:\}|\)|\]|\\\}|\\right|\\end|\\bigr|\\Bigr|\\rangle)$/.test(token)) depth -= 1;
+      if (/^(?:\||\\\||\\[lr]Vert)$/.test(token)) inBars = !inBars;
+      const free = depth === 0 && !inBars && previous !== "^" && previous !== "_";
+      const here = free && found.at(-1).trim() && patterns.find((pattern) => pattern.test(rest));
+      if (here && here === LEVELS[0]) found.push("");
+      else if (here && !/[=<>+\-]\s*$|\\(?:le|ge|approx|sim|to|iff)\s*$/.test(found.at(-1))) found.push(token);
+      else found[found.length - 1] += token;
+      previous = token;
+      i += token.length;
+    }
+    const space = String.raw`(?:\\[ ,;!]|\s)+`;
+    return found.map((piece) => piece.replace(new RegExp(`^${space}|${space}$`, "g"), "")).filter(Boolean);
+  }
+
+  function broken(tex, level) {
+    const tag = /\\tag\{[^}]*\}/.exec(tex)?.[0] ?? "";
+    const lines = pieces(tex.replace(tag, ""), LEVELS.slice(0, level));
+    return lines.length > 1 ? `\\begin{gathered}${lines.join("\\\\[0.4em]")}\\end{gathered}${tag}` : tex;
+  }
+
+  function fit(item) {
+    const page = MathJax.startup.document;
+    const box = () => item.typesetRoot;
+    const tooWide = () => box().clientWidth > 0 && box().scrollWidth > box().clientWidth + 1;
+    const written = (item.written ??= item.math);
+    const write = (tex) => {
+      if (item.math === tex) return;
+      item.math = tex;
+      item.rerender(page, MathJax._.core.MathItem.STATE.COMPILED);
+    };
+    write(written);
+    box().style.fontSize = "";
+    for (let level = 1; tooWide() && level <= LEVELS.length; level += 1) write(broken(written, level));
+    for (let share = 1; tooWide() && share > SMALLEST; ) {
+      share = Math.max(SMALLEST, (0.97 * share * box().clientWidth) / box().scrollWidth);
+      box().style.fontSize = `${Math.floor(100 * share)}%`;
+    }
+  }
+
+  function fitAll() {
+    for (const item of MathJax.startup.document.math) if (item.display) fit(item);
+  }
+
+  let width = 0;
+  let waiting = 0;
+  window.addEventListener("load", () => {
+    window.MathJax?.startup?.promise?.then(() => {
+      width = window.innerWidth;
+      fitAll();
+      document.documentElement.dataset.equations = "fitted";
+    });
+  });
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (window.innerWidth !== width && window.MathJax?.startup?.document) {
+        width = window.innerWidth;
+        fitAll();
+      }
+    }, 200);
+  });
+  document.addEventListener("toggle", (event) => {
+    if (event.target.open && document.documentElement.dataset.equations) fitAll();
+  }, true);
+})();
