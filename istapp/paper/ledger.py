@@ -216,8 +216,8 @@ def headline(found: Iterable[Entry]) -> str:
         f"released weights in our evaluation {but(cells[verdicts.NOT_REPRODUCED])}, and {cells[verdicts.REPLICATED]} "
         f"are replicated and {cells[verdicts.EXCEEDED]} exceeded by our own runs at the paper's size "
         f"{but(cells[verdicts.NOT_REPLICATED])}. Beside {part} stands such a run after a part of its training, "
-        f"beside {cells[verdicts.LAPTOP]} others only a smaller network; these decide nothing. {cells[verdicts.NOT_RUN]} cells "
-        f"are not run yet, and {cells[verdicts.NOT_MEASURABLE]} cannot be measured. Of the {len(rest)} other numbers, "
+        f"beside {cells[verdicts.LAPTOP]} others only a smaller network; these decide nothing. "
+        f"{cells[verdicts.NOT_RUN]} cells are not run yet, and {cells[verdicts.NOT_MEASURABLE]} cannot be measured. Of the {len(rest)} other numbers, "
         f"{others[verdicts.ADDS_UP]} add up ({others[verdicts.DOES_NOT_ADD_UP]} do not) and "
         f"{others[verdicts.COUNTED]} are counted {but(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
     )
