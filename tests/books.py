@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 Cells = list[tuple[str, str, dict]]
 CHAPTER: Cells = [
-    ("markdown", "# A trial\n\nOld words.\n\n**Minutes to run:** about one\n\n$$x = \\Phi y \\tag{1.1}$$", {}),
+    ("markdown", "# A trial\n\nOld words.\n\n**Minutes to run:** one\n\n$$x = \\Phi y \\tag{1.1}$$\n\nSo (1.1).", {}),
     ("code", 'profile = "laptop"', {"tags": ["parameters"]}),
     ("code", "import matplotlib.pyplot as plt\nfrom istapp.words import ANSWER", {}),
     ("code", "print(profile, ANSWER, open('../data/words.txt').read())", {}),

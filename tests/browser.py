@@ -1,6 +1,7 @@
 """Debian's chromium, driven through its own pipe: pages from disk, real keys, what is on the screen."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -23,8 +24,8 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         to_browser, from_browser = os.pipe(), os.pipe()
 
-        def hand_over() -> None:  # chromium reads from descriptor 3 and writes to 4
-            ends = os.dup(to_browser[0]), os.dup(from_browser[1])
+        def hand_over() -> None:  # chromium reads from descriptor 3 and writes to 4, which may be free or not
+            ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])]
             os.dup2(ends[0], 3), os.dup2(ends[1], 4)
 
         command = [CHROMIUM, *OPTIONS, f"--user-data-dir={profile}", "about:blank"]

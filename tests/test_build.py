@@ -19,6 +19,8 @@ def test_page_shows_outputs_minutes_and_local_mathematics(built):
     assert "<strong>Minutes to run:</strong> 0." in page and "measured on one core (profile laptop)" in page
     assert 'alt="a dark and a light one"' in page
     assert "_static/mathjax/tex-svg-full.js" in page and '"sens"' in page  # a macro of the notation table
+    assert 'id="equation-1-1"' in page and 'href="#equation-1-1"' in page
+    assert '<span class="section-number">1. </span>A trial' in page and ">Fig. 1.1 <" in page
     assert "papermill" not in page and "injected" not in page and "colab" not in page.lower()
 
 
@@ -130,9 +132,10 @@ def test_undeclared_parameter_is_an_error(book):
 
 
 def test_a_warning_of_sphinx_stops_the_build_and_is_shown(book):
-    (book / "book" / "trial_cover.md").write_text(COVER + "\n[nowhere](nowhere.md)\n")
+    (book / "book" / "trial_cover.md").write_text(COVER + "\n[nowhere](nowhere.md) by (1.9)\n")
     done = build(book, "book")
     assert done.returncode == 1 and "nowhere.md" in done.stderr
+    assert "book/trial_cover.md:5: WARNING: “(1.9)” leads nowhere: no such equation in the book" in done.stderr
     assert "trial_cover" in (book / "build" / "html" / "index.html").read_text()
 
 

@@ -13,10 +13,12 @@ from istapp import methods, paper
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
+from istapp.experiments.campaigns import ALL
 from istapp.images.registry import entries as registered
 from istapp.method import weights
-from istapp.paper import judgement, ledger, results, statements, tabulated, verdicts
-from istapp.paper.judgement import Entry, Measured, Witnesses, judged, largest, mean, minus
+from istapp.paper import entries, judgement, ledger, results, verdicts
+from istapp.paper.judgement import Entry, Witnesses, judged, largest, mean, minus
+from istapp.paper.results import Cell
 from istapp.paper.verdicts import (
     ADDS_UP,
     COUNTED,
@@ -37,9 +39,9 @@ CELLS = 147
 SPREAD = st.none() | st.floats(0, 1)
 
 
-def measured(value: float, spread: float | None = None, whole: bool = True) -> Measured:
+def measured(value: float, spread: float | None = None, whole: bool = True) -> Cell:
     """A measured number of a run called r."""
-    return Measured(value, spread, whole, "r", "abc r.safetensors")
+    return Cell(value, spread, "r", "paper", (), whole)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_without_rows_nothing_is_claimed_that_needs_them(empty):
             assert entry.verdict in (NOT_RUN, NOT_MEASURABLE) and entry.ours is None
             assert entry.note if entry.verdict == NOT_MEASURABLE else entry.command
         if entry.command.startswith("istapp train "):
-            assert entry.command.split("; ")[0].split(", ")[0].split()[-1] in judgement.ALL
+            assert entry.command.split("; ")[0].split(", ")[0].split()[-1] in ALL
 
 
 def test_the_paper_contradicts_itself_where_we_say_so_and_nowhere_else(empty):
@@ -126,8 +128,7 @@ def test_counts_are_those_of_the_built_networks(empty):
     by_id = {entry.id: entry for entry in empty}
     assert by_id["table4/c/parameters"].ours == 753_800
     assert [s for s in "abcde" if by_id[f"table4/{s}/parameters"].verdict == COUNTED_OTHERWISE] == ["c"]
-    assert judgement.counts("ista-net-plus") == (336_978,) * 5 and judgement.counts("ista-net-pp") == (760_220,)
-    assert judgement.counts("no-such-method") == ()
+    assert entries.counts("ista-net-plus") == (336_978,) * 5 and entries.counts("ista-net-pp") == (760_220,)
     if "reconnet" in methods.names():
         assert by_id["table1/parameters/one/reconnet"].verdict == COUNTED
         total = by_id["table1/parameters/all/reconnet"]
@@ -197,13 +198,13 @@ def test_the_boundary_of_a_tenth_belongs_to_replicated(whole_training):
 def test_a_mean_has_at_most_the_mean_spread_and_a_difference_their_root_of_squares(parts):
     there = [measured(value, spread) for value, spread in parts]
     whole_ = mean(there)
-    assert whole_.value == pytest.approx(sum(v for v, _ in parts) / len(parts))
+    assert whole_.psnr == pytest.approx(sum(v for v, _ in parts) / len(parts))
     assert min(s for _, s in parts) - 1e-9 <= whole_.spread <= max(s for _, s in parts) + 1e-9
     gap = minus([there[0], there[-1]])
-    assert gap.value == parts[0][0] - parts[-1][0] and gap.spread**2 == pytest.approx(
+    assert gap.psnr == parts[0][0] - parts[-1][0] and gap.spread**2 == pytest.approx(
         parts[0][1] ** 2 + parts[-1][1] ** 2
     )
-    assert largest(there).value == max(v for v, _ in parts)
+    assert largest(there).psnr == max(v for v, _ in parts)
 
 
 def test_a_missing_part_leaves_nothing():
@@ -234,7 +235,7 @@ def test_table_4_reads_its_own_runs_and_the_largest_gain_across_blocks(whole_tra
     found = {entry.id: entry for entry in ledger.judge(rows)}
     assert [found[f"table4/{s}/10"].ours for s in "abc"] == [27.2, 28.1, None]
     assert found["text/cbs"].ours == pytest.approx(0.9) and found["text/dus"].verdict == NOT_RUN
-    assert tabulated.ablation(judgement.grouped(rows), "a", 0.3).ours.value == pytest.approx(34.1)
+    assert entries.ablation(judgement.grouped(rows), "a", 0.3).ours.psnr == pytest.approx(34.1)
 
 
 def test_training_sets_are_compared_in_both_editions(whole_training):
@@ -247,10 +248,10 @@ def test_training_sets_are_compared_in_both_editions(whole_training):
 
 
 def test_the_share_of_plants_stands_beside_and_is_no_verdict(tmp_path, monkeypatch):
-    monkeypatch.setattr(statements, "SCENES", tmp_path / "scenes.csv")
-    assert statements._plants().ours is None
-    statements.SCENES.write_text("set,file,scene\nT91,t1.png,plants\nT91,t2.png,houses\nSet11,x.png,plants\n")
-    assert statements._plants().ours == 0.5 and statements._plants().verdict == NOT_MEASURABLE
+    monkeypatch.setattr(entries, "SCENES", tmp_path / "scenes.csv")
+    assert entries.plants().ours is None
+    entries.SCENES.write_text("set,file,scene\nT91,t1.png,plants\nT91,t2.png,houses\nSet11,x.png,plants\n")
+    assert entries.plants().ours == 0.5 and entries.plants().verdict == NOT_MEASURABLE
 
 
 def test_recording_twice_changes_nothing(folder):

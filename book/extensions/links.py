@@ -18,12 +18,16 @@ fails. In the comments of the code equations are links too. Code, mathematics, t
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+
+if TYPE_CHECKING:
+    from sphinxcontrib.bibtex.domain import BibtexDomain
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +66,7 @@ _CODE_EQUATION = re.compile(r"\(([1-9]\d?\.\d{1,2})\)")
 
 def targets(env: BuildEnvironment) -> dict[Key, Place]:
     """What can be linked to: ("equation", "2.3"), ("section", document, "7"), ("theorem", document, "1") ..."""
-    if not hasattr(env, "book_targets"):
-        env.book_targets = {}
-    return env.book_targets
+    return vars(env).setdefault("book_targets", {})
 
 
 def chapter_number(docname: str) -> str:
@@ -149,7 +151,8 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
             key = (kind, number) if kind == "exercise" else (kind, docname, number)
             found.append((key, _named(node, f"{kind}-{number}")))
     for node in doctree.findall(nodes.section):
-        if number := re.match(r"(\d+)\. ", node.next_node(nodes.title).astext()):
+        title = node.next_node(nodes.title)
+        if title and (number := re.match(r"(\d+)\. ", title.astext())):
             found.append((("section", docname, number[1]), node["ids"][0]))
     if number := chapter_number(docname):
         found.append((("chapter", number), ""))
@@ -190,8 +193,8 @@ def number(app: Sphinx, env: BuildEnvironment) -> list[str]:
                     entry["secnumber"] = (int(own),)
         prefix = int(own) if own else docname.rpartition("/")[2][0].upper()
         for kind, ids in env.toc_fignumbers.get(docname, {}).items():
-            for n, name in enumerate(sorted(ids, key=ids.get), 1):
-                ids[name] = (prefix, n)
+            for n, name in enumerate(sorted(ids, key=ids.__getitem__), 1):
+                ids[name] = prefix, n  # pyright: ignore[reportArgumentType]  # Sphinx writes whatever stands there
                 targets(env)[kind, f"{prefix}.{n}"] = docname, name
     for work, place in works(env):
         targets(env).setdefault(("work", *work), place)
@@ -202,17 +205,17 @@ def works(env: BuildEnvironment) -> Iterator[tuple[tuple[str, ...], Place]]:
     """Surnames and year of each work of the bibliography, and where it stands; "others" for all but the first."""
     if "cite" not in env.domains:
         return
-    domain = env.get_domain("cite")
+    domain = cast("BibtexDomain", env.get_domain("cite"))
     for key, bibliography in domain.bibliographies.items():
         for citation in domain.citations:
-            if citation.bibliography_key != key:
+            if citation.bibliography_key != key or not citation.entry:
                 continue
-            persons = citation.entry.persons["author"]
+            entry = cast("Any", citation.entry)  # pybtex says more than its types do
+            persons = entry.persons["author"]
             people = [" ".join(map(str, p.rich_prelast_names + p.rich_last_names)) for p in persons]
             place = key.docname, bibliography.citation_nodes[citation.key]["ids"][0]
-            year = citation.entry.fields["year"]
-            yield (*people, year), place
-            yield (people[0], "others", year), place
+            yield (*people, entry.fields["year"]), place
+            yield (people[0], "others", entry.fields["year"]), place
 
 
 def resolve(env: BuildEnvironment, docname: str, found: re.Match[str], chapter: str) -> tuple[Place | None, str]:

@@ -15,18 +15,24 @@
   function pieces(tex, patterns) {
     const found = [""];
     let depth = 0;
+    let inBars = false;
+    let previous = "";
     for (let i = 0; i < tex.length; ) {
       const rest = tex.slice(i);
       const token = /^\\(?:[A-Za-z]+|.)|^[^\\]/s.exec(rest)[0];
-      if (/^(?:\{|\(|\[|\\left|\\begin|\\bigl|\\Bigl)$/.test(token)) depth += 1;
-      if (/^(?:\}|\)|\]|\\right|\\end|\\bigr|\\Bigr)$/.test(token)) depth -= 1;
-      const here = depth === 0 && found.at(-1).trim() && patterns.find((pattern) => pattern.test(rest));
+      if (/^(?:\{|\(|\[|\\\{|\\left|\\begin|\\bigl|\\Bigl|\\langle)$/.test(token)) depth += 1;
+      if (/^(?:\}|\)|\]|\\\}|\\right|\\end|\\bigr|\\Bigr|\\rangle)$/.test(token)) depth -= 1;
+      if (/^(?:\||\\\||\\[lr]Vert)$/.test(token)) inBars = !inBars;
+      const free = depth === 0 && !inBars && previous !== "^" && previous !== "_";
+      const here = free && found.at(-1).trim() && patterns.find((pattern) => pattern.test(rest));
       if (here && here === LEVELS[0]) found.push("");
       else if (here && !/[=<>+\-]\s*$|\\(?:le|ge|approx|sim|to|iff)\s*$/.test(found.at(-1))) found.push(token);
       else found[found.length - 1] += token;
+      previous = token;
       i += token.length;
     }
-    return found.map((piece) => piece.trim()).filter(Boolean);
+    const space = String.raw`(?:\\[ ,;!]|\s)+`;
+    return found.map((piece) => piece.replace(new RegExp(`^${space}|${space}$`, "g"), "")).filter(Boolean);
   }
 
   function broken(tex, level) {

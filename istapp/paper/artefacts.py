@@ -240,3 +240,19 @@ def weights_of(run: str, places: Places) -> Path:
     """Return where a run's weights are, or would be: in the folder asked for, else among the shipped ones."""
     own = places.weights_of(run)
     return own if own.exists() else paths.WEIGHTS / own.name
+
+
+def command(method: str, dataset: str, ratio: float, run: Experiment | None = None, blockwise: bool = False) -> str:
+    """Return what makes the rows of a cell that lacks them: of a run, else of the method's default at the paper's size.
+
+    Where no experiment trains the method for that, it says so.
+    """
+    paper_runs = [e for e in main_runs(method, ratio) if e.edition == "paper"]
+    if run or paper_runs:
+        e = run or paper_runs[0]
+        then = [f"on {dataset}"] * (dataset not in e.tests) + ["block by block"] * blockwise
+        return f"istapp train {e.id}" + (f", then evaluate it {' '.join(then)}" if then else "")
+    if method not in training_free():
+        return f"no experiment trains {method} for this yet"
+    options = f"--dataset {dataset} --ratios {100 * ratio:g} --out data/results/{method}.csv"
+    return f"istapp evaluate --method {method} {options}"

@@ -1,29 +1,21 @@
-"""How a number of the paper gets ours beside it and its verdicts.
+"""What stands beside a number of the paper, and the verdicts that follow.
 
 Beside a printed number stand up to four measured ones, its `Witnesses`: our own run at the paper's size, one of that
-size after a part of its training, the laptop edition, and the authors' released weights. `verdicts` has the rules.
-
-`tabulated` has the numbers of the tables, `statements` those of the text; chapter 12 and the status page show the lot.
+size after a part of its training, the laptop edition, and the authors' released weights. `verdicts` has the words and
+their rules, `entries` the printed numbers, `ledger` what is stored and printed of them.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from statistics import fmean
 
-from istapp import methods, paper
-from istapp.basics.errors import UserError
-from istapp.experiments.campaigns import ALL
+from istapp.experiments.campaigns import ALL, Experiment
 from istapp.paper import results, verdicts
-from istapp.paper.results import Row
+from istapp.paper.results import Cell, Row
 
 #: Rows by method and set, so that each of some hundred numbers need not look at all of them.
 Rows = Mapping[tuple[str, str], Sequence[Row]]
-
-#: Why a set cannot be repeated that the registry does not hold.
-NO_PROTOCOL = "the paper does not say how it took {}'s photographs, and their full size is no registered set"
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class Entry:
     command: str = ""
     run: str = ""
     provenance: str = ""
-    sources: tuple[tuple[str, "Measured"], ...] = field(default=(), compare=False, repr=False)
+    sources: tuple[tuple[str, Cell], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def difference(self) -> float | None:
@@ -82,25 +74,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A number made of rows: value, spread, whether every image is in it, where the rows come from, and the rows."""
-
-    value: float
-    spread: float | None
-    whole: bool
-    run: str
-    provenance: str
-    rows: tuple[Row, ...] = field(default=(), compare=False, repr=False)
-
-
-@dataclass(frozen=True)
 class Witnesses:
     """What was measured for one printed number: see `Entry`."""
 
-    ours: Measured | None = None
-    part: Measured | None = None
-    laptop: Measured | None = None
-    released: Measured | None = None
+    ours: Cell | None = None
+    part: Cell | None = None
+    laptop: Cell | None = None
+    released: Cell | None = None
+
+    def there(self) -> dict[str, Cell]:
+        """Return what there is, by its name."""
+        return {name: cell for name in self.__dataclass_fields__ if (cell := getattr(self, name))}
 
 
 def grouped(rows: Iterable[Row]) -> Rows:
@@ -111,89 +95,83 @@ def grouped(rows: Iterable[Row]) -> Rows:
     return found
 
 
-def measure(rows: Rows, method: str, dataset: str, ratio: float, edition: str, run: str | None = None,
-            variant: str | None = None) -> Measured | None:  # fmt: skip
-    """Return `results.cell` of one edition, or None while there is none."""
-    cell = results.cell(rows.get((method, dataset), ()), method, dataset, ratio, run, variant, edition)
-    if cell is None:
-        return None
-    origin = "; ".join(sorted({row["provenance"] for row in cell.rows}))
-    return Measured(cell.psnr, cell.spread, cell.whole, cell.run, origin, cell.rows)
-
-
-def released(rows: Rows, method: str, dataset: str, ratio: float) -> Measured | None:
+def released(rows: Rows, method: str, dataset: str, ratio: float) -> Cell | None:
     """Return what the authors' released weights give on a whole set, as published; None while no rows say so."""
     own = [row for row in rows.get((method, dataset), ()) if row["run"] == results.RELEASED]
-    variants = sorted({row["variant"] for row in own} - {"blockwise"})
-    found = [measure(rows, method, dataset, ratio, "paper", results.RELEASED, variant) for variant in variants]
+    forms = sorted({row["variant"] for row in own} - {"blockwise"})
+    found = (results.cell(own, method, dataset, ratio, results.RELEASED, form) for form in forms)
     return next((cell for cell in found if cell and cell.whole), None)
 
 
 def witnesses(rows: Rows, method: str, dataset: str, ratio: float) -> Witnesses:
     """Return what a method's default networks and the authors' weights give on a set at a CS ratio in (0, 1]."""
-    ours, part, laptop = (measure(rows, method, dataset, ratio, edition) for edition in results.EDITIONS)
+    own = rows.get((method, dataset), ())
+    ours, part, laptop = (results.cell(own, method, dataset, ratio, wanted=edition) for edition in results.EDITIONS)
     return Witnesses(ours, part, laptop, released(rows, method, dataset, ratio))
 
 
-def of_runs(rows: Rows, method: str, dataset: str, ratio: float, paper_run: str, laptop_run: str = "",
-            variant: str | None = None) -> Witnesses:  # fmt: skip
-    """Return what two named runs give, one of the paper's size and, if there is one, its laptop edition."""
-    ours, part = (measure(rows, method, dataset, ratio, edition, paper_run, variant) for edition in ("paper", "part"))
-    laptop = measure(rows, method, dataset, ratio, "laptop", laptop_run, variant) if laptop_run else None
-    return Witnesses(ours, part, laptop)
+def of_runs(
+    rows: Rows, runs: Iterable[Experiment], dataset: str, ratio: float, variant: str = "", theirs: Cell | None = None
+) -> Witnesses:
+    """Return what named runs give, one of each edition at most, and `theirs` of the released weights."""
+    cells = [results.cell(rows.get((e.method, dataset), ()), e.method, dataset, ratio, e.id, variant) for e in runs]
+    by = {cell.edition: cell for cell in cells if cell}
+    return Witnesses(by.get("paper"), by.get("part"), by.get("laptop"), theirs)
 
 
-def _joined(parts: Sequence[Measured], value: float, spread: float | None) -> Measured:
-    runs, origins = (dict.fromkeys(getattr(p, name) for p in parts) for name in ("run", "provenance"))
-    return Measured(value, spread, all(p.whole for p in parts), "; ".join(runs), "; ".join(origins),
-                    tuple(row for p in parts for row in p.rows))  # fmt: skip
+Combination = Callable[[Sequence[Cell | None]], Cell | None]
 
 
-def mean(parts: Sequence[Measured | None]) -> Measured | None:
+def _joined(parts: Sequence[Cell], value: float, spread: float | None) -> Cell:
+    runs = "; ".join(dict.fromkeys(part.run for part in parts))
+    rows = tuple(row for part in parts for row in part.rows)
+    return Cell(value, spread, runs, parts[0].edition, rows, all(part.whole for part in parts))
+
+
+def mean(parts: Sequence[Cell | None]) -> Cell | None:
     """Return the mean of measured numbers; its spread is at most the mean of theirs, whatever their correlation."""
     there = [part for part in parts if part is not None]
     if len(there) < len(parts) or not there:
         return None
     spreads = [part.spread for part in there if part.spread is not None]
-    return _joined(there, fmean(p.value for p in there), fmean(spreads) if len(spreads) == len(there) else None)
+    return _joined(there, fmean(p.psnr for p in there), fmean(spreads) if len(spreads) == len(there) else None)
 
 
-def minus(parts: Sequence[Measured | None]) -> Measured | None:
+def minus(parts: Sequence[Cell | None]) -> Cell | None:
     """Return the difference of two measured numbers, their spreads taken as independent."""
     a, b = parts
     if a is None or b is None:
         return None
     known = a.spread is not None and b.spread is not None
-    return _joined([a, b], a.value - b.value, math.hypot(a.spread or 0, b.spread or 0) if known else None)
+    return _joined([a, b], a.psnr - b.psnr, math.hypot(a.spread or 0, b.spread or 0) if known else None)
 
 
-def largest(parts: Sequence[Measured | None]) -> Measured | None:
+def largest(parts: Sequence[Cell | None]) -> Cell | None:
     """Return the largest of measured numbers, None while one is missing."""
-    return None if None in parts or not parts else max((p for p in parts if p), key=lambda p: p.value)
+    return None if None in parts or not parts else max((p for p in parts if p), key=lambda p: p.psnr)
 
 
-def combined(how: Callable[[Sequence[Measured | None]], Measured | None], parts: Sequence[Witnesses]) -> Witnesses:
+def combined(how: Combination, parts: Sequence[Witnesses]) -> Witnesses:
     """Return what `mean`, `minus` or `largest` makes of several numbers, witness by witness."""
     return Witnesses(*(how([getattr(part, name) for part in parts]) for name in Witnesses.__dataclass_fields__))
 
 
 def judged(entry: Entry, found: Witnesses, command: str, reason: str = "") -> Entry:
     """Fill in an entry: what was measured, its verdicts, what to run for ours; or why it cannot be measured."""
-    own = {name: each for name in Witnesses.__dataclass_fields__ if (each := getattr(found, name))}
-    whole = {name: each for name, each in own.items() if each.whole}
-    entry = replace(entry, **{name: each.value for name, each in whole.items()},
-                    sources=(*own.items(), *entry.sources))  # fmt: skip
+    own = found.there()
+    whole = {name: cell for name, cell in own.items() if cell.whole}
+    entry = replace(entry, **{name: cell.psnr for name, cell in whole.items()}, sources=tuple(own.items()))
     if reason:
         return replace(entry, verdicts=(verdicts.NOT_MEASURABLE,), note=reason)
     said, notes = [], []
     if theirs := whole.get("released"):
-        said.append(verdicts.reproduction(entry.published, theirs.value, theirs.spread))
-        off = f"released weights {theirs.value - entry.published:+.2f} dB"
+        said.append(verdicts.reproduction(entry.published, theirs.psnr, theirs.spread))
+        off = f"released weights {theirs.psnr - entry.published:+.2f} dB"
         notes += [off] * (said[0] == verdicts.NOT_REPRODUCED)
     shown = next((name for name in ("ours", "part", "laptop") if name in whole), "")
     if shown in ("ours", "part"):
         mine = whole[shown]
-        said.append(verdicts.replication(entry.published, mine.value, mine.spread, shown == "ours"))
+        said.append(verdicts.replication(entry.published, mine.psnr, mine.spread, shown == "ours"))
         notes += _training(mine.run)
     elif not said:
         said.append(verdicts.LAPTOP if shown else verdicts.NOT_RUN)
@@ -203,7 +181,8 @@ def judged(entry: Entry, found: Witnesses, command: str, reason: str = "") -> En
     entry = replace(entry, verdicts=tuple(said), note="; ".join(notes), run=whole[shown].run if shown else "")
     if shown != "ours":
         return replace(entry, command=command)
-    return replace(entry, spread=whole["ours"].spread, provenance=whole["ours"].provenance)
+    origins = dict.fromkeys(row["provenance"] for row in whole["ours"].rows)
+    return replace(entry, spread=whole["ours"].spread, provenance="; ".join(sorted(origins)))
 
 
 def _training(runs: str) -> list[str]:
@@ -214,25 +193,6 @@ def _training(runs: str) -> list[str]:
     return said + [f"{run}: {share}" for run in dict.fromkeys(own) if (share := results.share(run))]
 
 
-def command(method: str, dataset: str, ratio: float, run: str = "") -> str:
-    """Return what would make the rows of a cell, in words where there is no command yet."""
-    candidates = [ALL[run]] if run in ALL else [
-        e for e in ALL.values()
-        if not run and e.method == method and e.main and ratio in e.ratios and e.edition == "paper"
-    ]  # fmt: skip
-    if candidates:
-        then = "" if dataset in candidates[0].tests else f", then evaluate it on {dataset}"
-        return f"istapp train {candidates[0].id}{then}"
-    try:
-        kind = methods.class_of(method).kind
-    except (UserError, ImportError):
-        return f"{method} is not in the module yet"
-    if kind == "network":
-        return f"no experiment trains {method} for this yet"
-    options = f"--dataset {dataset} --ratios {100 * ratio:g} --out data/results/{method}.csv"
-    return f"istapp evaluate --method {method} {options}"
-
-
 def arithmetic(id_: str, where: str, what: str, published: float, ours: float, within: float = 0.0051,
                unit: str = "dB", note: str = "") -> Entry:  # fmt: skip
     """Judge a printed number by other printed ones: the same within rounding, or not."""
@@ -240,23 +200,8 @@ def arithmetic(id_: str, where: str, what: str, published: float, ours: float, w
     return Entry(f"arithmetic/{id_}", where, what, unit, published, "sum", ours, verdicts=(said,), note=note)
 
 
-def counted(entry: Entry, ours: float | None, within: float = 0.0) -> Entry:
+def counted(entry: Entry, ours: float, within: float = 0.0) -> Entry:
     """Judge a number by what the module or the registered sets hold: the same within rounding, or not."""
-    entry = replace(entry, kind="count", ours=ours)
-    if ours is None:
-        return replace(entry, verdicts=(verdicts.NOT_MEASURABLE,), note="there is nothing to count it in")
     same = abs(ours - entry.published) <= within + 1e-12
-    return replace(entry, verdicts=(verdicts.COUNTED if same else verdicts.COUNTED_OTHERWISE,))
-
-
-@cache
-def counts(method: str) -> tuple[int, ...]:
-    """Return the parameters of the networks that a method needs for five ratios, none while it is not there."""
-    try:
-        network = methods.class_of(method)
-    except (UserError, ImportError):
-        return ()
-    build: Callable[..., methods.Method] = network
-    if "ratio" in inspect.signature(network).parameters:
-        return tuple(build(ratio=ratio).parameter_count for ratio in paper.RATIOS)
-    return (build().parameter_count,)
+    said = verdicts.COUNTED if same else verdicts.COUNTED_OTHERWISE
+    return replace(entry, kind="count", ours=ours, verdicts=(said,))

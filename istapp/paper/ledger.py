@@ -21,8 +21,9 @@ from istapp.basics.provenance import file_hash
 from istapp.experiments import method_times
 from istapp.experiments.identity import short
 from istapp.method import weights
-from istapp.paper import judgement, results, statements, tabulated, verdicts
-from istapp.paper.judgement import Entry
+from istapp.paper import results, verdicts
+from istapp.paper.entries import Timings, all_entries
+from istapp.paper.judgement import Entry, grouped
 from istapp.paper.results import Row
 
 COLUMNS = (
@@ -40,14 +41,13 @@ README, MARKS = paths.DATA.parent / "README.md", ("<!-- the tally -->\n", "\n<!-
 NUMBERS = ("published", "ours", "part", "laptop", "released", "difference", "spread")
 
 
-def judge(rows: Iterable[Row], timings: tabulated.Timings = ()) -> list[Entry]:
+def judge(rows: Iterable[Row], timings: Timings = ()) -> list[Entry]:
     """Compute every entry from rows and timings: tables first, then the text.
 
     Raises:
         UserError: a number in an entry is NaN or infinite.
     """
-    by_set = judgement.grouped(rows)
-    found = [*tabulated.tables(by_set, timings), *statements.text(by_set)]
+    found = all_entries(grouped(rows), timings)
     for entry in found:
         for name in NUMBERS:
             value = getattr(entry, name)
@@ -69,11 +69,9 @@ def as_row(entry: Entry) -> dict[str, str]:
 
 def _text(value: object, digits: int) -> str:
     # Adding zero turns -0.0 into 0.0, so that the same difference is the same text.
-    return "" if value is None else f"{round(value, digits) + 0.0:.{digits}f}" if _number(value) else str(value)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float))
+    if isinstance(value, (int, float)):
+        return f"{round(value, digits) + 0.0:.{digits}f}"
+    return "" if value is None else str(value)
 
 
 def hashes(folder: Path | None = None) -> dict[str, str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 __all__ = [
     "Ablation", "CONVERGED", "CROSS_BLOCK_GAIN", "Comparison", "GAINS", "HOUSE_LOSS", "LargeImages", "Numbers",
-    "PLANT_SHARE", "RATIOS", "REMEASURED", "Remeasured", "STAGE_GAINS", "TABLE1", "TABLE2", "TABLE3", "TABLE4",
-    "THREE", "TrainingSet", "UNFOLDING_GAIN", "published", "remeasured",
+    "PLANT_SHARE", "RATIOS", "REMEASURED", "Remeasured", "Size", "STAGE_GAINS", "TABLE1", "TABLE2", "TABLE3", "TABLE4",
+    "THREE", "Time", "TrainingSet", "UNFOLDING_GAIN", "published", "remeasured",
 ]  # fmt: skip
 
 #: The CS ratios of Table 1; Tables 2 and 4 print the first, third and fifth.
@@ -20,18 +20,43 @@ Numbers = tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
+class Size:
+    """Parameters in millions: of one network, how many networks five ratios need, and all of them, as printed."""
+
+    one: float
+    networks: int
+    total: float
+
+    def __str__(self) -> str:
+        """Return it as the table has it."""
+        return f"{self.one:.2f}M × {self.networks} = {self.total:.{1 if self.total > 10 else 2}f}M"
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds for 256 x 256 pixels, and what computed: ``CPU`` or ``GPU``."""
+
+    seconds: float
+    device: str = "GPU"
+
+    def __str__(self) -> str:
+        """Return it with its device."""
+        return f"{self.seconds:g} s ({self.device})"
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A row of Table 1: a method on BSD68 and Set11 at the five ratios, its parameters and its time for 256 x 256."""
 
     method: str  # the name that `istapp` gives it
     label: str
     venue: str
-    parameters: str | None
+    parameters: Size | None
     bsd68: Numbers
     bsd68_average: float | None
     set11: Numbers
     set11_average: float | None
-    time: str
+    time: Time
 
 
 @dataclass(frozen=True)
@@ -75,33 +100,34 @@ class Ablation:
     noise_map: bool
     cross_block: bool
     parameters: int
-    psnr: Numbers
+    psnr: tuple[float, ...]
 
 
 # fmt: off
 TABLE1 = [
     Comparison("bm3d-amp", "BM3D-AMP", "TIT2016", None,
-               (22.68, 24.77, 26.44, 28.19, 29.86), 26.39, (22.6, 26.77, 30.26, 33.66, 35.93), 29.84, "44.58s/-"),
-    Comparison("reconnet", "ReconNet", "CVPR2016", "0.14M × 5 = 0.70M",
-               (23.88, 25.75, 26.72, 28.96, 30.13), 27.09, (24.06, 26.68, 28.14, 30.78, 31.48), 28.23, "-/0.0011s"),
+               (22.68, 24.77, 26.44, 28.19, 29.86), 26.39, (22.6, 26.77, 30.26, 33.66, 35.93), 29.84,
+               Time(44.58, "CPU")),
+    Comparison("reconnet", "ReconNet", "CVPR2016", Size(0.14, 5, 0.70),
+               (23.88, 25.75, 26.72, 28.96, 30.13), 27.09, (24.06, 26.68, 28.14, 30.78, 31.48), 28.23, Time(0.0011)),
     Comparison("ldamp", "LDAMP", "NeurIPS2017", None,
-               (23.94, 27.74, 30.28, 32.12, 32.89), 29.39, (24.71, 30.65, 33.87, 36.03, 36.60), 32.37, "-/390.40s"),
+               (23.94, 27.74, 30.28, 32.12, 32.89), 29.39, (24.71, 30.65, 33.87, 36.03, 36.60), 32.37, Time(390.40)),
     Comparison("dip", "DIP", "CVPR2018", None,
-               (25.05, 27.25, 28.66, 29.82, 31.21), 28.40, (25.98, 29.81, 33.25, 33.41, 35.96), 31.68, "-/335.87s"),
-    Comparison("ista-net-plus", "ISTA-Net+", "CVPR2018", "0.34M × 5 = 1.70M",
-               (25.24, 28.00, 30.20, 32.10, 33.93), 29.89, (26.57, 30.85, 33.74, 36.05, 38.05), 33.05, "-/0.0051s"),
-    Comparison("dpdnn", "DPDNN", "TPAMI2019", "1.36M × 5 = 6.80M",
-               (24.81, 27.28, 29.22, 30.99, 32.74), 29.01, (26.09, 29.75, 32.37, 34.69, 36.83), 31.95, "-/0.0951s"),
-    Comparison("gdn", "GDN", "TCI2019", "0.50M × 5 = 2.50M",
-               (25.19, 27.95, 29.88, 32.07, 34.09), 29.84, (26.03, 30.16, 32.95, 35.25, 37.60), 32.40, "-/0.0061s"),
+               (25.05, 27.25, 28.66, 29.82, 31.21), 28.40, (25.98, 29.81, 33.25, 33.41, 35.96), 31.68, Time(335.87)),
+    Comparison("ista-net-plus", "ISTA-Net+", "CVPR2018", Size(0.34, 5, 1.70),
+               (25.24, 28.00, 30.20, 32.10, 33.93), 29.89, (26.57, 30.85, 33.74, 36.05, 38.05), 33.05, Time(0.0051)),
+    Comparison("dpdnn", "DPDNN", "TPAMI2019", Size(1.36, 5, 6.80),
+               (24.81, 27.28, 29.22, 30.99, 32.74), 29.01, (26.09, 29.75, 32.37, 34.69, 36.83), 31.95, Time(0.0951)),
+    Comparison("gdn", "GDN", "TCI2019", Size(0.50, 5, 2.50),
+               (25.19, 27.95, 29.88, 32.07, 34.09), 29.84, (26.03, 30.16, 32.95, 35.25, 37.60), 32.40, Time(0.0061)),
     Comparison("nlr-csnet", "NLR-CSNet", "TMM2020", None,
-               (25.23, 27.69, 29.55, 31.14, 32.57), 29.24, (28.05, 31.64, 33.89, 35.65, 37.12), 33.27, "-/378.75s"),
-    Comparison("dpa-net", "DPA-Net", "TIP2020", "9.31M × 5 = 46.5M",
-               (25.33, None, 29.58, None, None), None, (27.66, None, 33.60, None, None), None, "-/0.0365s"),
-    Comparison("mac-net", "MAC-Net", "ECCV2020", "6.12M × 5 = 30.6M",
-               (25.70, 28.23, 30.10, 31.89, 33.37), 29.86, (27.92, 31.54, 33.87, 36.18, 37.76), 33.45, "-/0.0710s"),
-    Comparison("ista-net-pp", "ISTA-Net++", "Ours", "0.76M × 1 = 0.76M",
-               (26.25, 29.00, 31.10, 33.00, 34.85), 30.84, (28.34, 32.33, 34.86, 36.94, 38.73), 34.24, "-/0.0123s"),
+               (25.23, 27.69, 29.55, 31.14, 32.57), 29.24, (28.05, 31.64, 33.89, 35.65, 37.12), 33.27, Time(378.75)),
+    Comparison("dpa-net", "DPA-Net", "TIP2020", Size(9.31, 5, 46.5),
+               (25.33, None, 29.58, None, None), None, (27.66, None, 33.60, None, None), None, Time(0.0365)),
+    Comparison("mac-net", "MAC-Net", "ECCV2020", Size(6.12, 5, 30.6),
+               (25.70, 28.23, 30.10, 31.89, 33.37), 29.86, (27.92, 31.54, 33.87, 36.18, 37.76), 33.45, Time(0.0710)),
+    Comparison("ista-net-pp", "ISTA-Net++", "Ours", Size(0.76, 1, 0.76),
+               (26.25, 29.00, 31.10, 33.00, 34.85), 30.84, (28.34, 32.33, 34.86, 36.94, 38.73), 34.24, Time(0.0123)),
 ]
 
 TABLE2 = [

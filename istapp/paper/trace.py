@@ -8,7 +8,7 @@ Every step is checked where it is told, and said to be broken where it is.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
@@ -17,8 +17,8 @@ from istapp.experiments.identity import short
 from istapp.images import registry
 from istapp.method import weights
 from istapp.paper import ledger, results
-from istapp.paper.judgement import Entry, Measured
-from istapp.paper.results import Row
+from istapp.paper.judgement import Entry
+from istapp.paper.results import Cell, Row
 
 #: The chapter that shows a number, by how its id begins; the ledger's own chapter shows them all.
 PAGES = {
@@ -139,7 +139,7 @@ def _of_cell(name: str, rows: Sequence[Row], found: Sequence[Entry]) -> tuple[st
     if not own or cell is None:
         raise UserError(f"there are no rows of {name}; `istapp ledger` prints the numbers that there are")
     value, whole = sum(row["psnr"] for row in own) / len(own), cell.whole and len(own) == len(cell.rows)
-    measured = Measured(value, cell.spread if whole else None, whole, cell.run, "", tuple(own))
+    measured = replace(cell, psnr=value, spread=cell.spread if whole else None, whole=whole, rows=tuple(own))
     places = {(row["file"], row["line"]) for row in own}
     ids = [e.id for e in found if any(places <= {(r["file"], r["line"]) for r in m.rows} for _, m in e.sources)]
     last = [Step("verdict", f"see {', '.join(ids)}"), _page(ids)] if ids else [
@@ -149,7 +149,7 @@ def _of_cell(name: str, rows: Sequence[Row], found: Sequence[Entry]) -> tuple[st
     return f"{_name(own[0])}{f'/{image}' if image else ''}: {value:.4f} dB", [*_of_measured("ours", measured), *last]
 
 
-def _of_measured(label: str, measured: Measured) -> list[Step]:
+def _of_measured(label: str, measured: Cell) -> list[Step]:
     """Return the steps from files to a cell."""
     steps = [
         step for name in dict.fromkeys(row["file"] for row in measured.rows) for step in _file(name, measured.rows)
@@ -160,7 +160,7 @@ def _of_measured(label: str, measured: Measured) -> list[Step]:
     spread = "" if measured.spread is None else f", spread {measured.spread:.4f} dB"
     return [
         *steps,
-        Step("cell", f"{label}: {measured.value:.4f} dB, mean of {_many(len(measured.rows), 'row')}, {whole}{spread}"),
+        Step("cell", f"{label}: {measured.psnr:.4f} dB, mean of {_many(len(measured.rows), 'row')}, {whole}{spread}"),
     ]
 
 
