@@ -158,7 +158,7 @@ def check_4_6(
     with torch.no_grad():
         for ratio in (0.1, 0.3):
             flat = Foveated(torch.full((2, 3), ratio).double())
-            y = flat.A(x)
+            y = ask(flat.A, x)
             image = tensor(ask(with_maps, network, y, flat), x.shape, "the image")
             plain = BlockSampling(ratio)
             require(close(y, plain.A(x)), f"With {ratio:.0%} everywhere the measurements are not the usual ones.")
