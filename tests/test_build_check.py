@@ -76,8 +76,10 @@ def test_a_folder_without_pages_does_not_pass(tmp_path):
 
 @pytest.mark.parametrize(
     ("check", "command", "stored", "stream"),
-    [(claim_faults, "claims", "book/claims/a.py", "stdout"),
-     (ledger_faults, "ledger", "data/results/ledger.csv", "stderr")],
+    [
+        (claim_faults, "claims", "book/claims/a.py", "stdout"),
+        (ledger_faults, "ledger", "data/results/ledger.csv", "stderr"),
+    ],
 )
 def test_what_a_command_of_the_module_finds_is_a_fault_of_the_pages(tmp_path, check, command, stored, stream):
     assert check(tmp_path) == []  # a book without claims or ledger

@@ -11,8 +11,8 @@ def fresh(dataset: str, percent: int) -> results.Difference:
     """The network of fresh matrices against that of one, image by image."""
     same = {"dataset": dataset, "ratio": percent, "seed": "0", "variant": ""}
     runs = ("ista-net-pp-laptop-fresh", "ista-net-pp-laptop")
-    fresh_rows, single_rows = (results.select(results.load(), run=run, **same) for run in runs)
-    return results.difference(fresh_rows, single_rows)
+    one, two = (results.select(results.load(), run=run, **same) for run in runs)
+    return results.difference(one, two)
 
 
 @claim(r"ISTA converges for every step $0<\rho<2$ (chapter 02, with $L=1$).", 2, within=1e-09)

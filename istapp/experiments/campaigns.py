@@ -72,7 +72,7 @@ class Experiment:
     def network(self) -> Network:
         """Build the untrained network from the experiment's seed."""
         torch.manual_seed(self.seed)
-        return class_of(self.method)(**self.config)  # type: ignore[return-value,call-arg]
+        return class_of(self.method)(**self.config)
 
     def images(self) -> list[datasets.Image]:
         """Load the training images.
@@ -242,8 +242,15 @@ def _rivals() -> list[Experiment]:
     dear = ("dpdnn", "mac-net", "gdn", "dpa-net")
     runs += [one(method, ratio) for method in dear for ratio in (0.1, 0.3, 0.5)]
     runs += [
-        one(method, 0.3, "train91-", purpose=f"Table 3, {label[method]} on Train91", main=False, training_set="T91",
-            serves=("table3",))
+        one(
+            method,
+            0.3,
+            "train91-",
+            purpose=f"Table 3, {label[method]} on Train91",
+            main=False,
+            training_set="T91",
+            serves=("table3",),
+        )
         for method in ("dpdnn", "mac-net")
     ]
     kept = one("gdn", 0.3, "mean-kept-", purpose="GDN whose regulariser leaves the mean alone", main=False)

@@ -68,7 +68,8 @@ def as_row(entry: Entry) -> dict[str, str]:
 
 
 def _text(value: object, digits: int) -> str:
-    if isinstance(value, (int, float)):  # adding zero turns -0.0 into 0.0, so that the same difference is the same text
+    # Adding zero turns -0.0 into 0.0, so that the same difference is the same text.
+    if isinstance(value, (int, float)):
         return f"{round(value, digits) + 0.0:.{digits}f}"
     return "" if value is None else str(value)
 
