@@ -72,7 +72,7 @@ class Experiment:
     def network(self) -> Network:
         """Build the untrained network from the experiment's seed."""
         torch.manual_seed(self.seed)
-        return class_of(self.method)(**self.config)  # type: ignore[return-value,call-arg]
+        return class_of(self.method)(**self.config)
 
     def images(self) -> list[datasets.Image]:
         """Load the training images.
