@@ -42,5 +42,5 @@ def minutes_most() -> float:
 )
 def most() -> bool:
     psnr = {row.setting: row.psnr for row in paper.TABLE4}
-    gains = [[x - y for x, y in zip(psnr[a], psnr[b], strict=True)] for a, b in ("ba", "cb", "db", "eb")]
+    gains = [[(x or 0) - (y or 0) for x, y in zip(psnr[a], psnr[b], strict=True)] for a, b in ("ba", "cb", "db", "eb")]
     return [gain.index(max(gain)) for gain in gains] == [0, 2, 2, 2]

@@ -198,7 +198,7 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     This takes the place of a legend: nobody has to look to and fro. `room` is the share of the width that is kept free
     for the words. Call it when all lines are drawn; a line without a label of its own gets none.
     """
-    lines = [line for line in axis.get_lines() if len(line.get_xdata()) and not line.get_label().startswith("_")]
+    lines = [line for line in axis.get_lines() if np.size(line.get_xdata()) and not str(line.get_label()).startswith("_")]
     if not lines:
         return
     left, right = axis.get_xlim()
@@ -207,9 +207,9 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     ticks = [tick for tick in axis.get_xticks() if left <= tick <= right]
     if axis.get_xscale() == "linear":
         axis.set_xticks(ticks)  # where there are words, there are no numbers
-    axis.set_xlim(left, scale.inverted().transform(a + (b - a) / (1 - room)))
+    axis.set_xlim(left, float(scale.inverted().transform(a + (b - a) / (1 - room))))
     axis.figure.canvas.draw()  # heights are known only now
-    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in lines]
+    ends = [(float(np.asarray(x)[-1]), float(np.asarray(y)[-1])) for x, y in (line.get_data() for line in lines)]
     heights = [72 / axis.figure.dpi * axis.transData.transform(end)[1] for end in ends]  # in points
     for line, end, height, place in zip(lines, ends, heights, spread_out(heights, 1.25 * size)):
         thread = {"arrowstyle": "-", "color": line.get_color(), "lw": 0.5, "shrinkA": 0, "shrinkB": 2}
