@@ -23,13 +23,14 @@ UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip
 # libgomp's threads spin against each other: one thread a process, two processes.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help book test verify lab publish address picture clean
+.PHONY: help book test verify audit lab publish address picture clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book       execute the chapters that changed, write build/html"
 	@echo "make test       run the tests"
 	@echo "make verify     run the slow parity tests (wants ISTAPP_OFFICIAL and ISTAPP_DATA)"
+	@echo "make audit      look the pinned packages up among known faults (asks a database on the network)"
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make publish    execute nothing; refuse what is stale or edited; ready build/html for a web host"
 	@echo "make address URL=https://github.com/OWNER/NAME    write the repository's address everywhere"
@@ -69,6 +70,11 @@ verify: $(READY)
 
 picture: $(READY)
 	@$(BIN)/python book/picture.py
+
+# In an environment of its own: what looks for faults is no part of what is looked at.
+audit:
+	@"$$PYTHON" -m venv build/audit && build/audit/bin/python -m pip install --quiet pip-audit
+	@build/audit/bin/pip-audit --no-deps --disable-pip -r constraints.txt
 
 lab: $(READY)
 	@$(BIN)/jupyter lab notebooks

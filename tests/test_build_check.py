@@ -76,11 +76,14 @@ def test_a_folder_without_pages_does_not_pass(tmp_path):
 
 @pytest.mark.parametrize(
     ("check", "command", "stored", "stream"),
-    [(claim_faults, "claims", "claims.csv", "stdout"), (ledger_faults, "ledger", "results/ledger.csv", "stderr")],
+    [
+        (claim_faults, "claims", "book/claims/a.py", "stdout"),
+        (ledger_faults, "ledger", "data/results/ledger.csv", "stderr"),
+    ],
 )
 def test_what_a_command_of_the_module_finds_is_a_fault_of_the_pages(tmp_path, check, command, stored, stream):
     assert check(tmp_path) == []  # a book without claims or ledger
-    file, package = tmp_path / "data" / stored, tmp_path / "istapp"
+    file, package = tmp_path / stored, tmp_path / "istapp"
     file.parent.mkdir(parents=True)
     file.write_text("id\n")
     package.mkdir()

@@ -114,3 +114,13 @@ def test_the_build_names_each_broken_chapter_and_executes_none(tmp_path):
         assert first.startswith("01_trial.ipynb, line 1: a merge marker")
         assert second.startswith("more/02_source.ipynb, line 1: no JSON")
         assert last == f"make {command}: FAILED"
+
+
+def test_the_line_on_what_a_figure_was_made_of_goes_under_its_caption() -> None:
+    picture = {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {}}
+    origin = {"output_type": "display_data", "data": {"text/html": "<p>rows</p>"}, "metadata": {"istapp": "origin"}}
+    figure = {"cell_type": "code", "metadata": {"mystnb": {"figure": {"caption": "A."}}}, "outputs": [picture, origin]}
+    table = {"cell_type": "code", "metadata": {}, "outputs": [origin]}
+    notebooks.caption_origins({"cells": [figure, table]})
+    assert figure["outputs"] == [picture] and table["outputs"] == [origin]
+    assert figure["metadata"]["mystnb"]["figure"]["caption"] == "A.\n\n<p>rows</p>"

@@ -1,10 +1,13 @@
 """Sentences with numbers: each stands on its page and holds, and a wrong one is named."""
 
 import json
+import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from istapp.basics.errors import UserError
 from istapp.paper import claims
@@ -15,27 +18,30 @@ CLAIMS = claims.load()
 @pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
 def test_the_sentence_stands_and_holds(claim):
     assert claims.fault(claim) == ""
+    off = replace(claim, expected=claim.expected + 2 * claim.within + 1e-6)
+    assert "no longer holds" in claims.fault(off), "another value would be refused"
 
 
 def test_claims_are_told_apart_and_state_something():
-    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS) > 40
-    assert len({claim.page for claim in CLAIMS}) >= 8
     for claim in CLAIMS:
-        assert 0 <= claim.tolerance <= 0.05 * abs(claim.expected) + 1e-9 and any(c.isalnum() for c in claim.sentence)
+        assert 0 <= claim.within <= 0.05 * abs(claim.expected) + 1e-9 and any(c.isalnum() for c in claim.sentence)
+    said = [(claim.page, claim.sentence, claim.expected, claim.id) for claim in CLAIMS]
+    assert len(set(said)) == len(said)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
-def test_another_value_would_be_refused(claim):
-    off = replace(claim, expected=claim.expected + 2 * claim.tolerance + 1e-6)
-    assert "no longer holds" in claims.fault(off)
+def test_every_chapter_and_the_gallery_has_a_claim():
+    pages = {Path(claim.page).stem for claim in CLAIMS}
+    chapters = {path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")}
+    assert len(chapters) == 13 and chapters | {"gallery"} <= pages
 
 
 def test_faults_name_page_claim_and_reason():
     claim = CLAIMS[0]
     gone = claims.fault(replace(claim, sentence="keep 110 numbers"))
     assert claim.page in gone and claim.id in gone and "no longer stands there" in gone
-    assert "ZeroDivisionError" in claims.fault(replace(claim, expression="1 / 0"))
+    assert "ZeroDivisionError" in claims.fault(replace(claim, compute=lambda: 1 / 0))
     assert "there is no page" in claims.fault(replace(claim, page="notebooks/99.ipynb"))
+    assert "no longer holds" in claims.fault(replace(claim, compute=lambda: float("nan")))
 
 
 def test_how_lines_are_broken_does_not_matter():
@@ -46,30 +52,28 @@ def test_how_lines_are_broken_does_not_matter():
 def test_main_prints_faults_and_fails(monkeypatch, capsys):
     monkeypatch.setattr(claims, "load", lambda: CLAIMS[:2])
     assert claims.main() == 0 and not capsys.readouterr().out
-    monkeypatch.setattr(claims, "load", lambda: [replace(CLAIMS[0], expected=1)])
+    monkeypatch.setattr(claims, "load", lambda: [replace(CLAIMS[0], expected=-1)])
     assert claims.main() == 1 and CLAIMS[0].id in capsys.readouterr().out
 
 
-def test_a_file_that_is_no_list_of_claims_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no .*claims.csv"):
-        claims.load(tmp_path / "claims.csv")
-    (tmp_path / "claims.csv").write_text("id,page\n")
-    with pytest.raises(UserError, match="other columns"):
-        claims.load(tmp_path / "claims.csv")
+def test_a_file_of_claims_says_its_page(tmp_path):
+    with pytest.raises(UserError, match="no claims in"):
+        claims.load(tmp_path)
+    body = "from istapp.paper.claims import claim\n@claim('one', 1)\n@claim('all', page='x.md')\ndef f(): return 1\n"
+    (tmp_path / "a.py").write_text(body)
+    with pytest.raises(UserError, match="on which PAGE"):
+        claims.load(tmp_path)
+    (tmp_path / "a.py").write_text(f"PAGE = 'y.md'\n{body}")
+    found = claims.load(tmp_path)
+    assert [(c.id, c.page, c.sentence, c.expected) for c in found] == [
+        ("a.f", "x.md", "all", 1), ("a.f", "y.md", "one", 1),
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("numbers", ["nan,0", "inf,0", "1,nan", "1,inf", "1,-1", "1,", "one,0", "1"])
-def test_a_claim_that_nothing_can_fail_is_refused(numbers, tmp_path):
-    file = tmp_path / "claims.csv"
-    file.write_text(f"{','.join(claims.COLUMNS)}\na,page,sentence,1,{numbers}\n")
-    with pytest.raises(UserError, match="claims.csv, line 2: expected and tolerance are finite"):
-        claims.load(file)
-
-
-def test_what_is_not_finite_holds_nowhere():
-    claim = CLAIMS[0]
-    assert "no longer holds" in claims.fault(replace(claim, expression="math.nan"))
-    assert "no longer holds" in claims.fault(replace(claim, expression="math.inf"))
+@pytest.mark.parametrize(("expected", "within"), [(math.nan, 0), (math.inf, 0), (1, math.nan), (1, math.inf), (1, -1)])
+def test_a_claim_that_nothing_can_fail_is_refused(expected, within):
+    with pytest.raises(UserError, match="'one' states no number"):
+        claims.claim("one", expected, within)
 
 
 #: Words that compare, and a figure in decibels.

@@ -246,7 +246,7 @@ def test_killed_at_random_moments_the_same_command_goes_on(tmp_path: Path, monke
     for _ in range(3):
         process = processes.Process(target=work_to_the_end, args=(tmp_path,))
         process.start()
-        process.join(chance.uniform(2, 9))
+        process.join(chance.uniform(2, 6))
         process.kill()
         process.join()
     places = Places.in_folder(tmp_path)

@@ -115,6 +115,12 @@ def test_a_chapter_runs_in_colab(colab, execute):
     assert (colab / "content" / "istapp-book" / "istapp").is_dir()
 
 
+@pytest.mark.verify
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
+def test_every_chapter_runs_in_colab(chapter, colab, execute):
+    execute(colab / "origin" / "notebooks" / chapter.name)
+
+
 def test_every_chapter_finds_its_imports_in_colab(colab, execute, tmp_path):
     notebook = json.loads((colab / "origin" / "notebooks" / chapters()[0].name).read_text(encoding="utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]

@@ -133,7 +133,7 @@ def test_ctrl_c_leaves_at_once_and_ends_its_line(
     with torch.no_grad(), pytest.raises(KeyboardInterrupt):
         method(sampling.A(block), sampling)
     line = capsys.readouterr().err
-    assert line.startswith("\rdip: iteration 1 of 50, loss ") and line.endswith("minutes left \n")
+    assert line.startswith("\r\x1b[Kdip 2 %, ") and ", loss " in line and line.endswith("\r\x1b[K")
 
 
 def test_without_a_terminal_they_are_quiet(block: Tensor, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,10 @@ CASES = [
     (r"a=b+c,\qquad d=e", [["a=b+c,", "d=e"], ["a", "=b+c,", "d", "=e"], ["a", "=b", "+c,", "d", "=e"]]),
     (r"\|u-x^+\|^2\ \le\ f(a-b)", [[], [r"\|u-x^+\|^2", r"\le\ f(a-b)"], [r"\|u-x^+\|^2", r"\le\ f(a-b)"]]),
     (r"x=-\frac{a=b}{c}", [[], ["x", r"=-\frac{a=b}{c}"], ["x", r"=-\frac{a=b}{c}"]]),
+    (
+        r"\begin{aligned}a&=b+c\cr d&=e\end{aligned}",
+        [["a=b+c", "d=e"], ["a", "=b+c", "d", "=e"], ["a", "=b", "+c", "d", "=e"]],
+    ),
     (r"\begin{cases}a=b&\text{if }c\cr d\end{cases}", [[], [], []]),
 ]
 

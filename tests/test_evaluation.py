@@ -67,7 +67,7 @@ def test_rows_of_another_commit_with_the_same_code_are_kept(tmp_path: Path, monk
 def test_blockwise_and_seed_are_rows_of_their_own(tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     evaluate(Counting(), crops(1), [0.1], out=out)
-    evaluate(Counting(), crops(1), [0.1], block_by_block=True, out=out)
+    evaluate(Counting(), crops(1), [0.1], blockwise=True, out=out)
     evaluate(Counting(), crops(1), [0.1], seed=1, out=out)
     assert [(row["variant"], row["seed"]) for row in read_rows(out)] == [("", "0"), ("blockwise", "0"), ("", "1")]
 

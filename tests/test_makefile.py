@@ -39,8 +39,9 @@ def test_a_value_is_no_program(commands, target, variable, by_environment):
     assert not (commands / "pwned").exists()
 
 
-def test_the_workflow_pins_its_actions_and_asks_for_few_rights():
-    text = (ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_the_workflows_pin_their_actions_and_ask_for_few_rights(file):
+    text = file.read_text(encoding="utf-8")
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"} and workflow["concurrency"]["group"]
     actions = re.findall(r"uses: (.*)", text)

@@ -120,3 +120,17 @@ def test_one_colour_belongs_to_one_method() -> None:
     assert len(set(plotting.METHODS.values())) == len(plotting.METHODS)
     assert plotting.method_look("dip")["color"] == plotting.GRAY
     assert plotting.ratio_look(0.3) == plotting.ratio_look(30)
+
+
+def test_a_label_that_begins_with_a_method_gets_its_look() -> None:
+    assert plotting.look_of("ISTA-Net++ (laptop)") == plotting.method_look("ista-net-pp")
+    assert plotting.look_of("ISTA-Net+") == plotting.method_look("ista-net-plus")
+    assert plotting.look_of("ISTA, best of all") == plotting.method_look("ista")
+    assert plotting.look_of("linearised") == plotting.look_of("JPEG") == {}
+
+
+def test_curves_keep_the_colours_of_methods_for_them() -> None:
+    axis = plotting.curves({"JPEG": [1, 2], "ISTA-Net++": [2, 3], "other": [3, 4]})
+    colours = [line.get_color() for line in axis.get_lines()]
+    assert colours[1] == plotting.METHODS["ista-net-pp"][0] and len(set(colours)) == 3
+    plt.close("all")

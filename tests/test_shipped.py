@@ -36,7 +36,7 @@ def recompute(row: dict[str, str]) -> float:
     assert not part or row["image"] in part
     alone = "blockwise" in row["variant"].split("; ")
     ratio, method = float(row["ratio"]) / 100, methods.get(row["method"], weights=path)
-    found = evaluate(method, [image], [ratio], seed=int(row["seed"]), block_by_block=alone)[0]
+    found = evaluate(method, [image], [ratio], seed=int(row["seed"]), blockwise=alone)[0]
     assert found["variant"] == row["variant"]
     assert all(row[column] in ("", found[column]) for column in ("pixels", "weights"))
     return found["psnr"]

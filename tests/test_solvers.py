@@ -96,7 +96,7 @@ def test_the_rates_of_the_proofs_hold(problem) -> None:
     """F(x_k) - F* <= L |x_0 - x*|^2 / (2k) for ISTA, 2 L |x_0 - x*|^2 / (k+1)^2 for FISTA."""
     sampling, y, _ = problem
     prior, lam = BlockDCT(), 0.01
-    best = fista(y, sampling, prior, lam, iterations=3000, track=False).x
+    best = fista(y, sampling, prior, lam, iterations=500, track=False).x
     least = objective(best, y, sampling, prior, lam).item()
     start = sampling.adjoint(y)
     distance = (start - best).square().sum().item()

@@ -366,11 +366,12 @@ def train_slowly(keep: Path) -> None:
     train(a_run(keep, ours(400 * 4 * 33**2, batch=4, blocks=1), validate_every=100))
 
 
-def test_killed_at_ten_random_moments_and_continued(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.verify)])
+def test_killed_at_random_moments_and_continued(times: int, tmp_path: Path) -> None:
     keep, chance = tmp_path / "run", random.Random(0)
-    processes = multiprocessing.get_context("forkserver")  # imports torch once for all ten
+    processes = multiprocessing.get_context("forkserver")  # imports torch once for all
     processes.set_forkserver_preload(["istapp.training"])
-    for _ in range(10):
+    for _ in range(times):
         before = sorted(tmp_path.glob("run.state-*"))
         process = processes.Process(target=train_slowly, args=(keep,))
         process.start()

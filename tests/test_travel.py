@@ -45,6 +45,27 @@ def journey(home: Places, tmp_path: Path) -> Path:
     return tmp_path / "pieces"
 
 
+def test_what_a_processor_has_begun_is_packed_for_a_gpu_to_go_on_with(
+    home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of a part of the training are shipped, and the run is still the first in the queue, from its state."""
+    begun = dataclasses.replace(
+        campaigns.ALL["ista-net-pp-a"],
+        recipe=ours(800 * STEP, batch=4, gpu_batch=8, blocks=1), training_set="photos",
+    )  # fmt: skip
+    monkeypatch.setattr(campaigns, "ALL", {begun.id: begun})
+    assert queue.run(begun, places=home, quiet=True, pixels=8 * STEP) and queue.status(begun.id, home) == "done"
+    assert Plan.of(home).next(home) == "one"
+    travel.pack(tmp_path / "luggage", say=lambda _: None)
+    assert [path.name.split(".")[1] for path in (tmp_path / "luggage").glob("*.pt")] == ["stable"]
+    there = Places.in_folder(tmp_path / "luggage")
+    assert queue.run(begun, places=there, quiet=True, pixels=16 * STEP)
+    path = there.weights_of(begun.id)
+    header, tensors = weights.load(path)
+    weights.save(path, tensors, header | {"recipe": header["recipe"] | {"batch": 8}})  # as a GPU would have written it
+    assert not queue.is_only_begun(begun, there)
+
+
 def test_there_and_back(home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(travel, "PIECE", 20_000)
     pieces = tmp_path / "pieces"

@@ -49,6 +49,7 @@ _MENTION = re.compile(
     | [Ss]ection[ ](?P<section>\d+)\b
     | Exercise[ ](?P<exercise>\d+\.\d+)
     | (?P<statement>{_STATEMENT})s?[ ](?P<number>\d+)\b
+    | (?<=heorems[ ]\d[ ]to[ ])(?P<theorem>\d)\b
     | (?:Fig\.|Figure)[ ](?P<figure>[A-Z\d]\d?\.\d+)
     | (?P<theirs>Fig|Table|Eq)(?:s?\.|ures?|s)?[ ](?P<count>\d+)\b
     | (?P<authors>{_NAME}(?:,[ ]{_NAME})*(?:[ ]and[ ](?:others|{_NAME})|[ ]et[ ]al\.)?)
@@ -229,6 +230,8 @@ def resolve(env: BuildEnvironment, docname: str, found: re.Match[str], chapter: 
         key: Key = ("work", *people, named.get("year") or named["dated"])
     elif "section" in named:
         key = ("section", chapter or docname, named["section"])
+    elif "theorem" in named:
+        key = ("theorem", docname, named["theorem"])
     elif "statement" in named:
         key = (named["statement"].lower(), docname, named["number"])
     else:

@@ -114,7 +114,7 @@ def alt_faults(folder: Path, pages: dict[Path, Page]) -> list[str]:
 
 def claim_faults(root: Path) -> list[str]:
     """Sentences of the project at `root` with a number that no longer holds: see `istapp.paper.claims`."""
-    done = _asked(root, root / "data" / "claims.csv", "istapp", "claims")
+    done = _asked(root, root / "book" / "claims", "istapp", "claims")
     return (done.stdout or done.stderr).splitlines() if done and done.returncode else []
 
 

@@ -11,7 +11,7 @@
   ];
   const SMALLEST = 0.58;
 
-  /* Cut a formula where one of the patterns begins, outside all braces, fences and environments. */
+  /* Cut a formula at its rows and where one of the patterns begins, outside all braces, fences and environments. */
   function pieces(tex, patterns) {
     const found = [""];
     let depth = 0;
@@ -24,10 +24,15 @@
       if (/^(?:\}|\)|\]|\\\}|\\right|\\end|\\bigr|\\Bigr|\\rangle)$/.test(token)) depth -= 1;
       if (/^(?:\||\\\||\\[lr]Vert)$/.test(token)) inBars = !inBars;
       const free = depth === 0 && !inBars && previous !== "^" && previous !== "_";
+      if (free && /^(?:\\cr|\\\\)$/.test(token)) {
+        found.push("");
+        i += token.length;
+        continue;
+      }
       const here = free && found.at(-1).trim() && patterns.find((pattern) => pattern.test(rest));
       if (here && here === LEVELS[0]) found.push("");
       else if (here && !/[=<>+\-]\s*$|\\(?:le|ge|approx|sim|to|iff)\s*$/.test(found.at(-1))) found.push(token);
-      else found[found.length - 1] += token;
+      else if (!free || token !== "&") found[found.length - 1] += token;
       previous = token;
       i += token.length;
     }
@@ -37,7 +42,8 @@
 
   function broken(tex, level) {
     const tag = /\\tag\{[^}]*\}/.exec(tex)?.[0] ?? "";
-    const lines = pieces(tex.replace(tag, ""), LEVELS.slice(0, level));
+    const rows = /^\s*\\begin\{aligned\}(.*)\\end\{aligned\}\s*$/s.exec(tex.replace(tag, ""))?.[1];
+    const lines = pieces(rows ?? tex.replace(tag, ""), LEVELS.slice(0, level));
     return lines.length > 1 ? `\\begin{gathered}${lines.join("\\\\[0.4em]")}\\end{gathered}${tag}` : tex;
   }
 

@@ -3,6 +3,8 @@
 import math
 import sys
 import time
+from collections.abc import Callable
+from typing import Self
 
 
 def line(text: str) -> None:
@@ -26,12 +28,21 @@ class Progress:
         seconds = (time.monotonic() - self.start) / done * (self.total - done)
         return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"
 
-    def show(self, done: float, about: str = "") -> None:
-        """Tell that `done` of the total is done."""
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the line away, also on Ctrl-C."""
+        line("")
+
+    def show(self, done: float, about: str | Callable[[], str] = "") -> None:
+        """Tell that `done` of the total is done, and something about it, which is asked for only when it is shown."""
         now = time.monotonic()
         if now - self.shown > 0.5 or done >= self.total:
             self.shown = now
-            parts = [f"{self.what} {100 * done / self.total:.0f} %", self.left(done), about]
+            told = about if isinstance(about, str) else about()
+            parts = [f"{self.what} {100 * done / self.total:.0f} %", self.left(done), told]
             line(", ".join(filter(None, parts)))
         if done >= self.total:
             line("")

@@ -137,7 +137,7 @@ def check(exercise: str) -> Callable[[Callable[..., str]], Callable[..., Verdict
                         raise Unanswered
                     return Verdict(exercise, True, function(*answers, **named))
                 except (Unanswered, NotImplementedError):
-                    words = "Put your answer in the place of the dots and run the cell again."
+                    words = "Replace the dots and run the cell again."
                     return Verdict(exercise, None, words)
                 except Wrong as nudge:
                     return Verdict(exercise, False, str(nudge))

@@ -1,6 +1,7 @@
 """Checks of the exercises of chapter 03: iterations become layers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +119,7 @@ def check_3_3(normalised: Callable[[Tensor], Tensor], network: nn.Module, y: Ten
 
 
 @check("3.4")
-def check_3_4(stage: nn.Module) -> str:
+def check_3_4(stage: Any) -> str:
     """A classical prior inside ISTA-Net.
 
     Args:
@@ -154,7 +155,7 @@ def check_3_4(stage: nn.Module) -> str:
 
 
 @check("3.5")
-def check_3_5(Coupled: Callable[[int], nn.Module], A: Tensor) -> str:  # noqa: N803
+def check_3_5(Coupled: Callable[[int], Any], A: Tensor) -> str:  # noqa: N803
     """LISTA with V = I - W A.
 
     Args:

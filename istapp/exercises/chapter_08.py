@@ -120,7 +120,10 @@ def check_8_5(share: Callable[[ISTANetPP], ISTANetPP]) -> str:
             "The parameters are not fewer by all stages but one. Copies of a stage are tensors of their own.",
         )
         require(
-            all(close(a.detach(), b.detach()) for a, b in zip(conditions, shared.conditions(0.1))),
+            all(
+                a is not None and b is not None and close(a.detach(), b.detach())
+                for a, b in zip(conditions, shared.conditions(0.1))
+            ),
             "The parameters are right, but steps or noise levels have changed.",
         )
         sampling = BlockSampling(0.1)

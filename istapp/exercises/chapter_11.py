@@ -70,7 +70,7 @@ def check_11_2(by_hand: Callable[[int], int], right: Collection[str]) -> str:
     return "Three modules agree with the count by hand, and you know where five times one is five."
 
 
-class _Plain(nn.Module):
+class _Plain(methods.Network):
     """Convolutions one after another, and a sum that is no skip: it adds a number that was learned."""
 
     def __init__(self) -> None:

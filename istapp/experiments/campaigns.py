@@ -242,8 +242,15 @@ def _rivals() -> list[Experiment]:
     dear = ("dpdnn", "mac-net", "gdn", "dpa-net")
     runs += [one(method, ratio) for method in dear for ratio in (0.1, 0.3, 0.5)]
     runs += [
-        one(method, 0.3, "train91-", purpose=f"Table 3, {label[method]} on Train91", main=False, training_set="T91",
-            serves=("table3",))
+        one(
+            method,
+            0.3,
+            "train91-",
+            purpose=f"Table 3, {label[method]} on Train91",
+            main=False,
+            training_set="T91",
+            serves=("table3",),
+        )
         for method in ("dpdnn", "mac-net")
     ]
     kept = one("gdn", 0.3, "mean-kept-", purpose="GDN whose regulariser leaves the mean alone", main=False)

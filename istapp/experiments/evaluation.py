@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from istapp import methods
 from istapp.basics.errors import UserError, told
 from istapp.basics.progress import Progress
 from istapp.basics.provenance import commit
@@ -21,7 +22,7 @@ from istapp.images import datasets
 from istapp.images.datasets import Image
 from istapp.images.registry import SETS
 from istapp.method.precision import exact_float32
-from istapp.methods import Method, blockwise
+from istapp.methods import Method
 from istapp.metrics import finite, psnr, ssim
 from istapp.sampling import BlockSampling, pad
 
@@ -101,7 +102,7 @@ def evaluate(
     ratios: Iterable[float],
     seed: int = 0,
     device_name: str = "cpu",
-    block_by_block: bool = False,
+    blockwise: bool = False,
     out: str | Path | None = None,
     run: str = "",
     label: str = "images",
@@ -117,7 +118,7 @@ def evaluate(
         ratios: CS ratios in (0, 1].
         seed: of the sampling matrices.
         device_name: ``cpu`` or ``cuda``.
-        block_by_block: take the cross-block path away.
+        blockwise: take the cross-block path away.
         out: a CSV file that is rewritten after every image, beside other processes that do the same; a row that it
             holds already is not computed again if it was made of the same pixels, weights and code (`identity`),
             and replaced if not.
@@ -136,7 +137,7 @@ def evaluate(
             estimate with numbers that are NaN or infinite.
     """
     where = device(device_name)
-    method = (blockwise(method) if block_by_block else method).to(where)
+    method = (methods.blockwise(method) if blockwise else method).to(where)
     samplings = {ratio: method.sampling(ratio, seed) for ratio in ratios}  # refuses a ratio before any work
     images = datasets.load(dataset, bad=bad) if isinstance(dataset, (str, Path)) else list(dataset)
     label = label_of(dataset) if isinstance(dataset, (str, Path)) else label

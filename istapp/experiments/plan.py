@@ -60,7 +60,7 @@ class Plan:
             own = queue.members(group)
             if not own:
                 continue
-            if any(queue.status(e.id, places) != "done" for e in own):
+            if any(queue.status(e.id, places) != "done" or queue.is_only_begun(e, places) for e in own):
                 return group
             again = ORDER[:i].count(group)
             if again and self.visits.get(group, 0) <= again and self.pixels.get(group, math.inf) < 0.98 * stated(own):

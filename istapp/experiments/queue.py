@@ -90,6 +90,16 @@ def status(name: str, places: Places) -> str:
     return "done" if places.weights_of(name).exists() or shipped.exists() else "waiting"
 
 
+def is_only_begun(experiment: Experiment, places: Places) -> bool:
+    """Tell whether a run has weights that a processor made of a part of its pixels: a start for a GPU."""
+    files = (places.weights_of(experiment.id), Places().weights_of(experiment.id))
+    headers = [weights.header(path) for path in files if path.exists()]
+    wanted = experiment.recipe.on("cuda")
+    if not headers or wanted == experiment.recipe:
+        return False
+    return all(h["recipe"]["batch"] != wanted.batch and h["pixels"] < 0.98 * wanted.pixels for h in headers)
+
+
 def members(group: str) -> list[Experiment]:
     """Return the runs of a group in the order in which they are trained; none where there is no such group."""
     return [experiment for experiment in campaigns.ALL.values() if experiment.group == group]
@@ -98,8 +108,9 @@ def members(group: str) -> list[Experiment]:
 def queue(places: Places, on_gpu: bool) -> list[Experiment]:
     """Return the unfinished experiments in order of worth: the laptop edition, on a GPU the campaigns before it."""
     paper = (*campaigns.CAMPAIGN_1, *campaigns.CAMPAIGN_2) if on_gpu else ()
+    begun = [each for each in paper if is_only_begun(each, places)]
     order = (*paper, *campaigns.LAPTOP)
-    return [experiment for experiment in order if status(experiment.id, places) != "done"]
+    return [each for each in order if status(each.id, places) != "done" or each in begun]
 
 
 def run(

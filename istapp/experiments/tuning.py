@@ -9,6 +9,7 @@ the second moment all of Train400; no test set is ever looked at.
 """
 
 import sys
+from statistics import fmean
 
 import torch
 
@@ -45,17 +46,20 @@ def tune() -> None:
     for name, grid in GRID.items():
         for lam in grid:
             method = methods.get(name, lam=lam)
-            evaluate(method, images, RATIOS, out=FILE, run=f"lambda={lam:g}", label="Train400 validation")
+            evaluate(method, images, RATIOS, out=FILE, run=_called(lam), label="Train400 validation")
             print(f"{name} {lam:g}: {means(name)[lam]:.3f} dB", file=sys.stderr, flush=True)
+
+
+def _called(lam: float) -> str:
+    """Return what the rows call the run with a weight."""
+    return f"lambda={lam:g}"
 
 
 def means(name: str) -> dict[float, float]:
     """Return the mean PSNR in dB over images and ratios for each weight that `tuning.csv` holds of a method."""
-    values: dict[float, list[float]] = {}
-    for row in read_rows(FILE):
-        if row["method"] == name:
-            values.setdefault(float(row["run"].removeprefix("lambda=")), []).append(float(row["psnr"]))
-    return {lam: sum(own) / len(own) for lam, own in values.items()}
+    rows = [row for row in read_rows(FILE) if row["method"] == name]
+    own = {lam: [float(row["psnr"]) for row in rows if row["run"] == _called(lam)] for lam in GRID[name]}
+    return {lam: fmean(values) for lam, values in own.items() if values}
 
 
 def best(name: str) -> float:
@@ -73,19 +77,20 @@ def tune_amp() -> None:
     for damping, choose in AMP_GRID:
         method = methods.get("bm3d-amp", denoiser="dct", damping=damping, choose=choose)
         method.variant = "denoiser: sliding DCT"  # what varies here is the run
-        run = f"damping={damping:g} {choose}"
+        run = _amp_called(damping, choose)
         evaluate(method, images, RATIOS, out=AMP_FILE, run=run, label="Train400 validation")
         print(f"{method.name} {run}: {amp_means()[damping, choose]:.3f} dB", file=sys.stderr, flush=True)
 
 
+def _amp_called(damping: float, choose: str) -> str:
+    return f"damping={damping:g} {choose}"
+
+
 def amp_means(ratio: float | None = None) -> dict[tuple[float, str], float]:
     """Return the mean PSNR in dB over images, at one ratio or over all, for each damping and rule in `AMP_FILE`."""
-    values: dict[tuple[float, str], list[float]] = {}
-    for row in read_rows(AMP_FILE):
-        if ratio is None or row["ratio"] == f"{100 * ratio:g}":
-            damping, choose = row["run"].removeprefix("damping=").split()
-            values.setdefault((float(damping), choose), []).append(float(row["psnr"]))
-    return {key: sum(own) / len(own) for key, own in values.items()}
+    rows = [row for row in read_rows(AMP_FILE) if ratio is None or row["ratio"] == f"{100 * ratio:g}"]
+    own = {key: [float(row["psnr"]) for row in rows if row["run"] == _amp_called(*key)] for key in AMP_GRID}
+    return {key: fmean(values) for key, values in own.items() if values}
 
 
 def store_second_moment() -> None:

@@ -30,5 +30,5 @@ def said(difference: Difference, digits: int = 2) -> str:
 
 def compared(rows: Iterable[Row], one: str, other: str, dataset: str, percent: float = 10) -> Difference | None:
     """Return how much better one run is than another, image by image; None where one has no rows."""
-    both = [rows_of(rows, run, dataset, percent) for run in (one, other)]
-    return results.difference(*both) if all(both) else None
+    ours, theirs = (rows_of(rows, run, dataset, percent) for run in (one, other))
+    return results.difference(ours, theirs) if ours and theirs else None

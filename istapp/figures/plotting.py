@@ -1,5 +1,6 @@
 """Figures in one style: legible in light and dark, safe for colour-blind readers, photographs' tones untouched."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ GRAY = "#767676"
 METHODS = {
     "ista-net-pp": (COLOURS[0], "o"), "ista-net-plus": (COLOURS[1], "s"), "ista-net": (COLOURS[3], "D"),
     "linear": (COLOURS[6], "X"), "ista": (COLOURS[4], "v"), "fista": (COLOURS[5], "^"), "tv": (COLOURS[2], "P"),
+    "lista": (COLOURS[2], "D"),
 }  # fmt: skip
 
 #: CS ratios in percent, from dark to light as more is measured: their order, which unrelated colours would hide.
@@ -32,6 +34,13 @@ RATIOS = {10: ("#1b0c6b", "o"), 20: ("#6a00a8", "D"), 30: ("#b12a90", "s"), 40: 
 def method_look(name: str) -> dict[str, str]:
     """Return colour and marker of a method, by its name or that of its run, as keywords for `plot`."""
     return dict(zip(("color", "marker"), METHODS.get(name, (GRAY, "."))))
+
+
+def look_of(label: str) -> dict[str, str]:
+    """Return colour and marker of the method that a label begins with, "ISTA-Net++ (laptop)"; empty for none."""
+    said = label.lower().replace("net++", "net-pp").replace("net+", "net-plus")
+    named = [name for name in METHODS if re.match(rf"{name}(?![\w-])", said)]
+    return method_look(max(named, key=len)) if named else {}
 
 
 def ratio_look(ratio: float) -> dict[str, str]:
@@ -103,7 +112,10 @@ def show_images(
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, array, title in zip(axes.flat, arrays, [*titles, *[""] * len(arrays)]):
-        axis.imshow(array, vmin=vmin, vmax=vmax)  # antialiased where shrunk, so that no pixel row is dropped
+        # Antialiased where shrunk, so that no row of pixels is dropped. A pixel that becomes two or more stays sharp:
+        # nothing is smoothed that a method has left rough, and the file is not half as large.
+        is_large = 2 * display.DPI * width >= 2 * array.shape[1]
+        axis.imshow(array, vmin=vmin, vmax=vmax, interpolation="nearest" if is_large else "antialiased")
         axis.set_title(title)
         if box is not None:
             enlarge(axis, array, box)
@@ -136,14 +148,20 @@ def curves(
     log: bool = False,
     axis: "Axes | None" = None,
 ) -> "Axes":
-    """Draw named lines over a common x (default 0, 1, 2, ...) with a legend; `log` makes the y axis logarithmic."""
+    """Draw named lines over a common x (default 0, 1, 2, ...) with a legend; `log` makes the y axis logarithmic.
+
+    A line whose name begins with that of a method has the method's own colour and marker.
+    """
     import matplotlib.pyplot as plt
 
     axis = axis or plt.subplots(figsize=(5.2, 3.2))[1]
-    for (name, values), marker in zip(lines.items(), MARKERS * (1 + len(lines) // len(MARKERS))):
+    taken = {look_of(name).get("color") for name in lines}
+    free = [look for look in zip(COLOURS, MARKERS) if look[0] not in taken] or list(zip(COLOURS, MARKERS))
+    others = [name for name in lines if not look_of(name)]
+    for name, values in lines.items():
+        look = look_of(name) or dict(zip(("color", "marker"), free[others.index(name) % len(free)]))
         abscissa = range(len(values)) if x is None else x
-        every = max(1, len(values) // 8)
-        axis.plot(abscissa, values, label=name, marker=marker, markevery=every)
+        axis.plot(abscissa, values, label=name, markevery=max(1, len(values) // 8), **look)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     if log:
         axis.set_yscale("log")
@@ -180,7 +198,7 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     This takes the place of a legend: nobody has to look to and fro. `room` is the share of the width that is kept free
     for the words. Call it when all lines are drawn; a line without a label of its own gets none.
     """
-    lines = [line for line in axis.get_lines() if len(line.get_xdata()) and not line.get_label().startswith("_")]
+    lines = [line for line in axis.get_lines() if np.size(line.get_xdata()) and not str(line.get_label()).startswith("_")]
     if not lines:
         return
     left, right = axis.get_xlim()
@@ -189,9 +207,9 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     ticks = [tick for tick in axis.get_xticks() if left <= tick <= right]
     if axis.get_xscale() == "linear":
         axis.set_xticks(ticks)  # where there are words, there are no numbers
-    axis.set_xlim(left, scale.inverted().transform(a + (b - a) / (1 - room)))
+    axis.set_xlim(left, float(scale.inverted().transform(a + (b - a) / (1 - room))))
     axis.figure.canvas.draw()  # heights are known only now
-    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in lines]
+    ends = [(float(np.asarray(x)[-1]), float(np.asarray(y)[-1])) for x, y in (line.get_data() for line in lines)]
     heights = [72 / axis.figure.dpi * axis.transData.transform(end)[1] for end in ends]  # in points
     for line, end, height, place in zip(lines, ends, heights, spread_out(heights, 1.25 * size)):
         thread = {"arrowstyle": "-", "color": line.get_color(), "lw": 0.5, "shrinkA": 0, "shrinkB": 2}

@@ -63,32 +63,37 @@ def gather(frames: Iterable[Frame], kept: Collection[int]) -> "list[Row] | list[
     Raises:
         ValueError: the frames are of several kinds, or differ in size or number of images.
     """
-    made = [
-        _chart(frame, i in kept) if hasattr(frame, "savefig") else _row(frame if isinstance(frame, tuple) else (frame,))
-        for i, frame in enumerate(frames)
-    ]
-    if len(kinds := {type(one) for one in made}) > 1:
+    rows: list[Row] = []
+    charts: list[Chart] = []
+    for i, frame in enumerate(frames):
+        if isinstance(frame, tuple):
+            rows.append(_row(frame))
+        elif isinstance(frame, (Tensor, np.ndarray)):
+            rows.append(_row((frame,)))
+        else:
+            charts.append(_chart(frame, i in kept))
+    if rows and charts:
         raise ValueError("a slider shows images or figures, not both")
-    if kinds == {Chart}:
-        shapes = {(int(one.svg.get("width")), int(one.svg.get("height"))) for one in made}
-    else:
-        shapes = {(len(row), *panel.shape) for row in made for panel in row}
-        if sum(len(row[0]) for row in made) > TALLEST:
-            raise ValueError(
-                f"{len(made)} images of {len(made[0][0])} lines are too many for one file: {TALLEST} lines"
-            )
+    if sum(len(row[0]) for row in rows) > TALLEST:
+        raise ValueError(f"{len(rows)} images of {len(rows[0][0])} lines are too many for one file: {TALLEST} lines")
+    shapes = {_sides(chart.svg) for chart in charts} or {(len(row), *panel.shape) for row in rows for panel in row}
     if len(shapes) > 1:
         raise ValueError(f"the frames of a slider have one size and number of images, not {sorted(shapes)}")
-    return made
+    return charts or rows
+
+
+def _sides(svg: ElementTree.Element) -> tuple[int, int]:
+    return int(svg.attrib["width"]), int(svg.attrib["height"])
 
 
 def films(gathered: "list[Row] | list[Chart]", kept: Sequence[int]) -> Iterator[Film]:
     """Put frames into one file: photographs in falling quality, to be taken until the size will do; charts once."""
-    if isinstance(gathered[0], Chart):
-        yield _charts(gathered, kept)
+    if charts := [one for one in gathered if isinstance(one, Chart)]:
+        yield _charts(charts, kept)
         return
+    rows = [one for one in gathered if not isinstance(one, Chart)]
     for quality in QUALITIES:
-        yield _photographs(gathered, kept, quality)
+        yield _photographs(rows, kept, quality)
 
 
 def _address(content: bytes, kind: str) -> str:
@@ -136,8 +141,8 @@ def _chart(figure: "Figure", is_kept: bool) -> Chart:
 def _charts(charts: list[Chart], kept: Sequence[int]) -> Film:
     drawn = [chart.svg for chart in charts]
     alone = [ElementTree.tostring(drawn[i]) for i in kept]
-    pictures = np.concatenate([charts[i].pixels for i in kept])
-    width, height = (int(drawn[0].get(side)) for side in ("width", "height"))
+    pictures = np.concatenate([pixels for i in kept if (pixels := charts[i].pixels) is not None])
+    width, height = _sides(drawn[0])
     return Film(
         sprite=_address(ElementTree.tostring(_sheet(drawn, width, height)), "image/svg+xml"),
         stills=[_address(content, "image/svg+xml") for content in alone],
@@ -169,7 +174,7 @@ def _drawn(figure: "Figure") -> ElementTree.Element:
     svg = ElementTree.fromstring(file.getvalue())
     svg.set("preserveAspectRatio", "none")  # the sides are rounded, and nothing may show between two frames
     for side in ("width", "height"):
-        svg.set(side, f"{float(svg.get(side).removesuffix('pt')) * DPI / 72:.0f}")
+        svg.set(side, f"{float(svg.attrib[side].removesuffix('pt')) * DPI / 72:.0f}")
     definitions = ElementTree.Element(f"{{{SVG}}}defs")
     for parent in list(svg.iter()):
         parent.text = parent.tail = None if not (parent.text or "").strip() else parent.text
@@ -179,7 +184,7 @@ def _drawn(figure: "Figure") -> ElementTree.Element:
     for part in svg.iter():
         part.attrib.pop("id", None)  # "axes_1" stands in every figure, and nothing refers to it
         for name in {"d", "x", "y"} & part.attrib.keys():
-            part.set(name, re.sub(r"(\.\d\d)\d+", r"\1", part.get(name)))  # a hundredth of a point is enough
+            part.set(name, re.sub(r"(\.\d\d)\d+", r"\1", part.attrib[name]))  # a hundredth of a point is enough
     svg.insert(0, definitions)
     return svg
 
@@ -192,11 +197,12 @@ def _sheet(drawn: list[ElementTree.Element], width: int, height: int) -> Element
     known: dict[bytes, tuple[ElementTree.Element, str]] = {}
     named: set[str | None] = {None}
     for number, svg in enumerate(drawn):
-        for part in svg.find(f"{{{SVG}}}defs"):
-            if part.get("id") not in named or number == 0:
-                definitions.append(part)
-                named.add(part.get("id"))
-        svg.remove(svg.find(f"{{{SVG}}}defs"))
+        for own in svg.findall(f"{{{SVG}}}defs"):
+            for part in own:
+                if part.get("id") not in named or number == 0:
+                    definitions.append(part)
+                    named.add(part.get("id"))
+            svg.remove(own)
         _share(svg, known)
         svg.set("y", f"{height * number}")
         sheet.append(svg)

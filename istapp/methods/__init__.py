@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -69,7 +70,7 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
         return module.build(weights=weights, **chosen)
 
 
-def class_of(name: str) -> type[Method]:
+def class_of(name: str) -> type[Any]:
     """Return the class behind a method's name, for instance to train it from the start.
 
     Raises:

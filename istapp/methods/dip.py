@@ -9,7 +9,6 @@ which still wobbles. Rate and precision were chosen on a training image, see `RA
 """
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from istapp.basics.errors import UserError
+from istapp.basics.progress import Progress
 from istapp.method import loading
 from istapp.method.base import Method
 from istapp.method.options import Option
@@ -202,7 +202,8 @@ class DeepImagePrior(Method):
         network = lay_out(self.network().to(y))
         optimiser = torch.optim.Adam(network.parameters(), self.rate, fused=True)
         penalty, average, losses = self.penalty(), None, []
-        with torch.enable_grad(), _Progress(self.name, self.iterations, self.minutes) as progress:
+        progress, end = Progress(self.name, self.iterations), time.monotonic() + 60 * self.minutes
+        with torch.enable_grad(), progress:
             for k in range(self.iterations):
                 noise = torch.empty_like(z).normal_(0, INPUT_NOISE, generator=random)
                 output = network(z + noise, _half(y))
@@ -212,7 +213,8 @@ class DeepImagePrior(Method):
                 optimiser.step()
                 losses.append(error.detach() / (height * width))
                 average = _averaged(average, output.detach(), k)
-                if progress.over(k + 1, losses[-1]):
+                progress.show(k + 1, lambda: f"loss {losses[-1]:.2e}")
+                if time.monotonic() >= end:
                     break
         assert average is not None  # there is one iteration at least
         return Fit(average, torch.stack(losses))
@@ -232,33 +234,6 @@ def _half(y: Tensor) -> bool:
     no difference that one fit could tell. With 128 channels it takes half the time.
     """
     return y.device.type == "cpu" and y.dtype == torch.float32 and native(y.device) == "bfloat16"
-
-
-class _Progress:
-    """The clock of a fit and, on a terminal, a line that tells iteration, loss and minutes left."""
-
-    def __init__(self, name: str, iterations: int, minutes: float) -> None:
-        self.name, self.iterations, self.end = name, iterations, time.monotonic() + 60 * minutes
-        self.start, self.shown = time.monotonic(), -math.inf
-        self.terminal = sys.stderr.isatty()
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def over(self, done: int, loss: Tensor) -> bool:
-        """Show how far the fit is, twice a second at most, and tell whether its time is over."""
-        now = time.monotonic()
-        if self.terminal and (now - self.shown > 0.5 or done == self.iterations):
-            left = min((now - self.start) / done * (self.iterations - done), max(self.end - now, 0)) / 60
-            line = f"\r{self.name}: iteration {done} of {self.iterations}, loss {loss:.2e}, {left:.1f} minutes left "
-            print(line, end="", file=sys.stderr, flush=True)
-            self.shown = now
-        return now >= self.end
-
-    def __exit__(self, *_: object) -> None:
-        """End the line, also on Ctrl-C."""
-        if self.terminal:
-            print(file=sys.stderr)
 
 
 METHOD = DeepImagePrior

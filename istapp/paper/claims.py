@@ -1,34 +1,34 @@
-"""The book's sentences that carry a number which no cell of theirs computes, each with an expression that does.
+"""Sentences of the book that carry a number which no cell of theirs computes: each has a function that does.
 
     istapp claims        says which sentence no longer stands on its page, or no longer holds
 
-``data/claims.csv`` has a line for each: page, sentence, expression, the value that the sentence states, and how far off
-it may be. The book is not written while one of them fails.
+A page's claims are functions in a file of its own in ``book/claims``, below its address::
+
+    PAGE = "notebooks/01_compressive_sensing.ipynb"
+
+    @claim("keep 109 numbers in place of the 1089 pixels of each block", 109)
+    def kept() -> float:
+        return sampling.measurements(0.1)
+
+Without a number the function says whether the sentence is true. The book is not written while a claim fails.
 """
 
-import csv
+import importlib.util
+import inspect
 import json
 import math
-import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-
-from istapp import methods, metrics, paper, sampling
 from istapp.basics import paths
 from istapp.basics.errors import UserError
-from istapp.experiments import campaigns
-from istapp.images import datasets, registry
-from istapp.method import weights
-from istapp.paper import results, verdicts
 
-FILE = paths.DATA / "claims.csv"
 ROOT = paths.DATA.parent
-COLUMNS = ("id", "page", "sentence", "expression", "expected", "tolerance")
+FOLDER = ROOT / "book" / "claims"
+
+Computed = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -36,45 +36,63 @@ class Claim:
     """A sentence and what it states.
 
     Attributes:
-        id: a name.
+        id: a name: the file and the function.
         page: the page that it stands on, from the project's folder.
         sentence: as it stands there, however its lines are broken.
-        expression: Python that computes the number from the module; True counts as 1.
+        compute: what computes the number; True counts as 1.
         expected: the number that the sentence states.
-        tolerance: the largest deviation that leaves the sentence true.
+        within: the largest deviation that leaves the sentence true.
     """
 
     id: str
     page: str
     sentence: str
-    expression: str
-    expected: float
-    tolerance: float
+    compute: Computed
+    expected: float = 1
+    within: float = 0
 
 
-def load(file: Path = FILE) -> list[Claim]:
-    """Return all claims.
+def claim(sentence: str, expected: float = 1, within: float = 0, page: str = "") -> Callable[[Computed], Computed]:
+    """Mark a function as what a sentence states: a number, `within` a deviation, or that something is so.
+
+    `page` is another one than the file's ``PAGE``. A function may stand behind several sentences.
 
     Raises:
-        UserError: the file is not there, has other columns, or states a number that is none.
+        UserError: the number is none, or any number would do.
     """
-    if not file.is_file():
-        raise UserError(f"there is no {file}; claims come with a checkout of the project")
-    with file.open(newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise UserError(f"{file} has other columns than {','.join(COLUMNS)}")
-        return [_claim(row, f"{file}, line {reader.line_num}") for row in reader]
+    if not (math.isfinite(expected) and 0 <= within < math.inf):
+        raise UserError(f"the claim '{sentence}' states no number: {expected}, within {within}")
+
+    def mark(function: Computed) -> Computed:
+        own = Claim(function.__name__, page, sentence, function, float(expected), within)
+        vars(function).setdefault("claims", []).append(own)
+        return function
+
+    return mark
 
 
-def _claim(row: dict[str, str], where: str) -> Claim:
-    try:
-        expected, tolerance = (float(row[name]) for name in ("expected", "tolerance"))
-    except (TypeError, ValueError):
-        expected = tolerance = math.nan
-    if not (math.isfinite(expected) and 0 <= tolerance < math.inf) or None in row.values() or None in row:
-        raise UserError(f"{where}: expected and tolerance are finite numbers, the tolerance not below zero")
-    return Claim(row["id"], row["page"], row["sentence"], row["expression"], expected, tolerance)
+def load(folder: Path = FOLDER) -> list[Claim]:
+    """Return all claims, file by file.
+
+    Raises:
+        UserError: there are none, or a file has no ``PAGE``.
+    """
+    found = [each for file in sorted(folder.glob("*.py")) for each in _of_file(file)]
+    if not found:
+        raise UserError(f"there are no claims in {folder}; they come with a checkout of the project")
+    return found
+
+
+def _of_file(file: Path) -> Iterator[Claim]:
+    spec = importlib.util.spec_from_file_location(f"claims_{file.stem}", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for function in filter(inspect.isfunction, list(vars(module).values())):
+        for own in vars(function).get("claims", ()):
+            if not (page := own.page or getattr(module, "PAGE", "")):
+                raise UserError(f"{file} does not say on which PAGE its claims stand")
+            yield Claim(f"{file.stem}.{own.id}", page, own.sentence, own.compute, own.expected, own.within)
 
 
 @cache
@@ -94,28 +112,18 @@ def text(page: str) -> str:
     return " ".join(content.split())
 
 
-def value(claim: Claim) -> float:
-    """Compute what the claim's expression says now; anything may go wrong in it, and then does."""
-    names: dict[str, Any] = {
-        "np": np, "math": math, "torch": torch, "datasets": datasets, "campaigns": campaigns, "methods": methods,
-        "metrics": metrics, "paper": paper, "registry": registry, "results": results, "sampling": sampling,
-        "paths": paths, "text": text, "verdicts": verdicts, "weights": weights,
-    }  # fmt: skip
-    return float(eval(claim.expression, names))  # our own expressions, from our own file
-
-
 def fault(claim: Claim) -> str:
     """Say what is wrong with a claim; empty if nothing is."""
-    where = f"{claim.page}: claim '{claim.id}'"
+    where = f"{claim.page}: claim {claim.id}"
     try:
         if " ".join(claim.sentence.split()) not in text(claim.page):
             return f"{where} no longer stands there: {claim.sentence}"
-        found = value(claim)
-    except Exception as error:  # an expression may fail in any way; the book must name it and go on
+        found = float(claim.compute())
+    except Exception as error:  # a function may fail in any way; the book must name it and go on
         return f"{where} cannot be computed: {type(error).__name__}: {error}"
-    if abs(found - claim.expected) <= claim.tolerance:  # never where it is NaN or infinite
+    if abs(found - claim.expected) <= claim.within:  # never where it is NaN or infinite
         return ""
-    return f"{where} no longer holds: {claim.sentence} ({claim.expression} is {found:.6g}, not {claim.expected:.6g})"
+    return f"{where} no longer holds: {claim.sentence} (it is {found:.6g}, not {claim.expected:.6g})"
 
 
 def main() -> int:
@@ -123,7 +131,3 @@ def main() -> int:
     faults = [said for claim in load() if (said := fault(claim))]
     print("\n".join(faults), end="\n" if faults else "")
     return 1 if faults else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

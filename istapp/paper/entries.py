@@ -5,10 +5,11 @@ the paper's own numbers give it.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from statistics import fmean
+from typing import Any
 
 from istapp import methods, paper
 from istapp.basics import paths
@@ -129,7 +130,7 @@ def _time(row: paper.Comparison, timings: Timings) -> Entry:
 @cache
 def counts(method: str) -> tuple[int, ...]:
     """Return the parameters of the network, or of the five networks for five ratios, that a method needs."""
-    build: Callable[..., methods.Method] = methods.class_of(method)
+    build: Any = methods.class_of(method)
     if "ratio" in inspect.signature(build).parameters:
         return tuple(build(ratio=ratio).parameter_count for ratio in paper.RATIOS)
     return (build().parameter_count,)
@@ -173,7 +174,7 @@ def _ablation(rows: Rows, row: paper.Ablation) -> list[Entry]:
     for ratio, value in zip(paper.THREE, row.psnr, strict=True):
         percent = f"{100 * ratio:g}"
         id_, where = f"table4/{row.setting}/{percent}", f"Table 4, Set11 {percent} %"
-        entry = Entry(id_, where, f"({row.setting})", "dB", value or 0, "cell")
+        entry = Entry(id_, where, f"({row.setting})", "dB", value, "cell")
         hint = command(OWN, "Set11", ratio, _runs_of(row.setting)[0], blockwise=row.setting == "a")
         found.append(judged(entry, ablation(rows, row.setting, ratio), hint))
     built = ISTANetPP(20, 32, row.dynamic_step, row.noise_map).parameter_count
@@ -263,8 +264,8 @@ def _strategies(rows: Rows) -> list[Entry]:
     hints = {s: command(OWN, "Set11", 0.1, _runs_of(s)[0], blockwise=s == "a") for s in "abe"}
     dus = Entry("text/dus", "Sec. 4.2", "mean gain of dynamic unfolding", "dB", paper.UNFOLDING_GAIN)
     cbs = Entry("text/cbs", "Sec. 4.2", "largest gain of the cross-block strategy", "dB", paper.CROSS_BLOCK_GAIN)
-    psnr = {row.setting: [value or 0 for value in row.psnr] for row in paper.TABLE4}
-    gains = {pair: [x - y for x, y in zip(psnr[pair[0]], psnr[pair[1]], strict=True)] for pair in ("eb", "ba")}
+    psnr = {row.setting: row.psnr for row in paper.TABLE4}
+    gains = {a + b: [x - y for x, y in zip(psnr[a], psnr[b], strict=True)] for a, b in ("eb", "ba")}
     note = f"{fmean(gains['ba']):.2f} dB is the mean over the three ratios"
     return [
         judged(dus, unfolding, f"{hints['e']}; {hints['b']}"),
@@ -281,7 +282,7 @@ def _consistency() -> list[Entry]:
     for ratio, value in zip(paper.THREE, paper.TABLE4[-1].psnr, strict=True):
         printed, percent = paper.published(OWN, "Set11", ratio), f"{100 * ratio:g}"
         where, what = f"Table 4, Set11 {percent} %", "(e): Table 1's ISTA-Net++"
-        found.append(arithmetic(f"table4/{percent}", where, what, value or 0, printed or 0))
+        found.append(arithmetic(f"table4/{percent}", where, what, value, printed or 0))
     table = paper.published(OWN, "Set11", 0.3)
     note = "the tables print 34.86 for this network; 34.81 stands in none of them"
     return [*found, arithmetic("converged", "Sec. 4.1, Fig. 7(a)", "Train400: Table 1, Set11 30 %",

@@ -69,11 +69,9 @@ def as_row(entry: Entry) -> dict[str, str]:
 
 def _text(value: object, digits: int) -> str:
     # Adding zero turns -0.0 into 0.0, so that the same difference is the same text.
-    return "" if value is None else f"{round(value, digits) + 0.0:.{digits}f}" if _number(value) else str(value)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float))
+    if isinstance(value, (int, float)):
+        return f"{round(value, digits) + 0.0:.{digits}f}"
+    return "" if value is None else str(value)
 
 
 def hashes(folder: Path | None = None) -> dict[str, str]:

@@ -100,7 +100,7 @@ class Ablation:
     noise_map: bool
     cross_block: bool
     parameters: int
-    psnr: Numbers
+    psnr: tuple[float, ...]
 
 
 # fmt: off

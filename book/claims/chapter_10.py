@@ -1,0 +1,46 @@
+"""What chapter 10 states in numbers that no cell computes."""
+
+from istapp import paper
+from istapp.basics import paths
+from istapp.method import weights
+from istapp.paper import results
+from istapp.paper.claims import claim
+
+PAGE = "notebooks/10_ablation.ipynb"
+
+
+def total(setting: str) -> float:
+    """The sum over three ratios of what the laptop edition of a setting has on Set11."""
+    run = f"ista-net-pp-laptop-table4-{setting}"
+    own = [row for row in results.load() if (row["run"], row["dataset"], row["seed"]) == (run, "Set11", "0")]
+    return sum(results.mean(results.select(own, ratio=percent)) or 0 for percent in (10, 30, 50))
+
+
+def minutes() -> list[float]:
+    """How long the trainings of the laptop edition of Table 4 took."""
+    files = paths.WEIGHTS.glob("ista-net-pp-laptop-table4-*.safetensors")
+    return [float(weights.header(file)["minutes"]) for file in files]
+
+
+@claim("two networks of one setting can differ by as much as two settings")
+def seed() -> bool:
+    return abs(total("e-seed2") - total("e")) > abs(total("e") - total("c"))
+
+
+@claim("which took 16 to 64 minutes a network on processor cores", 16, within=0.5)
+def minutes_least() -> float:
+    return min(minutes())
+
+
+@claim("which took 16 to 64 minutes a network on processor cores", 64, within=0.5)
+def minutes_most() -> float:
+    return max(minutes())
+
+
+@claim(
+    "In the paper CBS helps most at 10 %, where little is known, and both halves of DUS help most at 50 %.",
+)
+def most() -> bool:
+    psnr = {row.setting: row.psnr for row in paper.TABLE4}
+    gains = [[(x or 0) - (y or 0) for x, y in zip(psnr[a], psnr[b], strict=True)] for a, b in ("ba", "cb", "db", "eb")]
+    return [gain.index(max(gain)) for gain in gains] == [0, 2, 2, 2]
