@@ -102,7 +102,7 @@ def check_7_4(rank_correlation: Callable[[Sequence[float], Sequence[float]], flo
     )
     ranks = [np.argsort(np.argsort(v)) for v in (one, two)]
     require(
-        close(plain, np.corrcoef(ranks)[0, 1]),
+        close(plain, np.asarray(np.corrcoef(ranks))[0, 1]),
         "Only the order counts in yours, but it is not the correlation of ranks. `argsort` once is not yet a rank.",
     )
     rows = [row for row in TABLE1 if row.bsd68[0] is not None and row.set11[0] is not None]
