@@ -219,7 +219,8 @@ def headline(found: Iterable[Entry]) -> str:
         f"beside {cells[verdicts.LAPTOP]} others only a smaller network; these decide nothing. "
         f"{cells[verdicts.NOT_RUN]} cells are not run yet, and {cells[verdicts.NOT_MEASURABLE]} cannot be measured. "
         f"Of the {len(rest)} other numbers, {others[verdicts.ADDS_UP]} add up "
-        f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and {others[verdicts.COUNTED]} are counted {but(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
+        f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and "
+        f"{others[verdicts.COUNTED]} are counted {but(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
     )
 
 
