@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -159,7 +159,7 @@ def curves(
     free = [look for look in zip(COLOURS, MARKERS) if look[0] not in taken] or list(zip(COLOURS, MARKERS))
     others = [name for name in lines if not look_of(name)]
     for name, values in lines.items():
-        look = look_of(name) or dict(zip(("color", "marker"), free[others.index(name) % len(free)]))
+        look: dict[str, Any] = look_of(name) or dict(zip(("color", "marker"), free[others.index(name) % len(free)]))
         abscissa = range(len(values)) if x is None else x
         axis.plot(abscissa, values, label=name, markevery=max(1, len(values) // 8), **look)
     axis.set(xlabel=xlabel, ylabel=ylabel)
