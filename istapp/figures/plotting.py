@@ -198,7 +198,9 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     This takes the place of a legend: nobody has to look to and fro. `room` is the share of the width that is kept free
     for the words. Call it when all lines are drawn; a line without a label of its own gets none.
     """
-    lines = [line for line in axis.get_lines() if np.size(line.get_xdata()) and not str(line.get_label()).startswith("_")]
+    lines = [
+        line for line in axis.get_lines() if np.size(line.get_xdata()) and not str(line.get_label()).startswith("_")
+    ]
     if not lines:
         return
     left, right = axis.get_xlim()
