@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+import istapp
 from istapp.__main__ import main, parser
 from istapp.basics.errors import UserError
 from istapp.commands.arguments import percent
@@ -45,8 +46,10 @@ def test_the_top_help_names_every_command(capsys: pytest.CaptureFixture) -> None
     with pytest.raises(SystemExit):
         main(["--help"])
     out = capsys.readouterr().out
-    assert all(command in out for command in COMMANDS)
-    assert parser().prog == "istapp"
+    listed = (Path(istapp.__file__).parent / "README.md").read_text(encoding="utf-8")
+    assert all(command in out and command in listed for command in COMMANDS)
+    (commands,) = (action.choices for action in parser()._actions if action.dest == "command")
+    assert tuple(commands) == COMMANDS
 
 
 @pytest.mark.parametrize(

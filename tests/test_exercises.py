@@ -164,7 +164,7 @@ def _waits(x: int) -> int:
         (lambda x: ..., None, "Exercise 0.1: not answered yet. Replace the dots"),
         (_waits, None, "Exercise 0.1: not answered yet. Replace the dots"),
         (_fails, False, "Exercise 0.1: not yet. Your answer stopped with ValueError: no 2 today"),
-        (lambda x: "four", False, "Exercise 0.1: not yet. the number should be a number, and yours is 'four'."),
+        (lambda x: "four", False, "Exercise 0.1: not yet. The number should be a number, and yours is 'four'."),
     ],
 )
 def test_a_check_answers_in_words(function: object, passed: bool | None, words: str) -> None:
@@ -176,7 +176,7 @@ def test_a_check_answers_in_words(function: object, passed: bool | None, words: 
 def test_tensors_are_asked_for_by_shape() -> None:
     assert tensor(torch.ones(2), (2,), "it").dtype == torch.float64
     for answer in (1.0, torch.ones(3), torch.tensor([1.0, float("nan")])):
-        with pytest.raises(Wrong, match="it "):
+        with pytest.raises(Wrong, match="It "):
             tensor(answer, (2,), "it")
 
 
@@ -184,7 +184,7 @@ def test_yes_or_no_is_asked_for_as_true_or_false() -> None:
     for yes in (True, np.bool_(True), torch.tensor(True)):
         assert truth(yes, "it") is True and truth(~yes if yes is not True else False, "it") is False
     for answer in ("yes", 1, np.float64(1)):
-        with pytest.raises(Wrong, match="it should be True or False"):
+        with pytest.raises(Wrong, match="It should be True or False"):
             truth(answer, "it")
 
 

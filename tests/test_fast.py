@@ -10,7 +10,7 @@ from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.experiments.evaluation import evaluate, read_rows
 from istapp.images import datasets
-from istapp.method.fast import fast, networks
+from istapp.method.fast import Fast, fast, networks
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling
 
@@ -32,15 +32,13 @@ def test_another_layout_changes_nothing_but_rounding() -> None:
     net, sampling = network(), BlockSampling(0.3)
     y = sampling.A(torch.rand(1, 1, 66, 99))
     torch.testing.assert_close(net(y, sampling), plain(net)(y, sampling), atol=1e-5, rtol=0)
-    quick = fast(net)
-    quick.precision = "float32"
+    quick = Fast(net, precision="float32")
     assert quick.variant == ""  # no other number format, so no variant
     torch.testing.assert_close(quick(y, sampling), net(y, sampling), atol=1e-5, rtol=0)
 
 
 def test_rows_say_that_another_number_format_made_them(tmp_path: Path) -> None:
-    quick = fast(methods.blockwise(network()))
-    quick.precision = "bfloat16"
+    quick = Fast(methods.blockwise(network()), precision="bfloat16")
     assert quick.variant == "blockwise; bfloat16" and quick.blockwise and quick.parameter_count > 0
     out = tmp_path / "rows.csv"
     (row,) = evaluate(quick, datasets.load("photos", images=["chelsea"]), [0.1], out=out)
@@ -51,8 +49,7 @@ def test_rows_say_that_another_number_format_made_them(tmp_path: Path) -> None:
 
 def test_float64_stays_float64() -> None:
     net, sampling = network().double(), BlockSampling(0.1)
-    quick = fast(net)
-    quick.precision = "bfloat16"
+    quick = Fast(net, precision="bfloat16")
     y = sampling.A(torch.rand(1, 1, 33, 33, dtype=torch.float64))
     assert torch.equal(quick(y, sampling), net(y, sampling))
 
@@ -77,8 +74,7 @@ def test_the_flag_on_the_command_line(tmp_path: Path) -> None:
 def test_compiled_stages_change_nothing_but_rounding() -> None:
     """Also where the sizes of images differ; on a machine without a compiler the stages run as they are."""
     net = network()
-    quick = fast(plain(net), many=True)
-    quick.precision = "float32"
+    quick = Fast(plain(net), many=True, precision="float32")
     for height, width in ((33, 33), (33, 66), (99, 66)):
         sampling = BlockSampling(0.3)
         y = sampling.A(torch.rand(1, 1, height, width))
@@ -89,8 +85,7 @@ def test_compiled_stages_change_nothing_but_rounding() -> None:
 def test_the_fast_path_costs_little_on_set11(official_dir: Path, data_dir: Path) -> None:
     """At most 0.01 dB of the mean at 10 % and 0.03 dB at 50 %, with the released weights."""
     method = methods.get("ista-net-pp", weights=official_dir / "istanet-plus-plus" / "net_params_401.pkl")
-    quick = fast(method)
-    quick.precision = "bfloat16"
+    quick = Fast(method, precision="bfloat16")
     for ratio, most in ((0.1, 0.01), (0.5, 0.03)):
         exact, half = (sum(r["psnr"] for r in evaluate(m, "Set11", [ratio])) / 11 for m in (method, quick))
         assert abs(exact - half) <= most

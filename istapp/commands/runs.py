@@ -76,7 +76,8 @@ def experiments(options: argparse.Namespace) -> None:
     places = queue.Places()
     print(f"{'experiment':34} {'group':16} {'state':10} {'minutes':>7}  {'pixels':>7}  purpose")
     for e in campaigns.ALL.values():
-        pixels, state = f"{e.recipe.pixels / 1e9:.2f}G", queue.status(e.id, places)
+        pixels = f"{e.recipe.pixels / 1e9:.2f}G"
+        state = "begun" if queue.is_only_begun(e, places) else queue.status(e.id, places)
         group = e.group if e.group != e.id else ""
         print(f"{e.id:34} {group:16} {state:10} {e.minutes:7.1f}  {pixels:>7}  {e.purpose}")
 

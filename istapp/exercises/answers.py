@@ -78,7 +78,7 @@ def number(answer: Any, what: str) -> float:
     try:
         return float(answer)
     except (TypeError, ValueError):
-        raise Wrong(f"{what} should be a number, and yours is {shown(answer)}.") from None
+        raise Wrong(f"{_first(what)} should be a number, and yours is {shown(answer)}.") from None
 
 
 def truth(answer: Any, what: str) -> bool:
@@ -89,7 +89,7 @@ def truth(answer: Any, what: str) -> bool:
     """
     if isinstance(answer, bool) or getattr(answer, "dtype", None) in (torch.bool, bool):
         return bool(answer)
-    raise Wrong(f"{what} should be True or False, and yours is {shown(answer)}.")
+    raise Wrong(f"{_first(what)} should be True or False, and yours is {shown(answer)}.")
 
 
 def tensor(answer: Any, shape: tuple[int, ...] | torch.Size, what: str) -> Tensor:
@@ -99,12 +99,16 @@ def tensor(answer: Any, shape: tuple[int, ...] | torch.Size, what: str) -> Tenso
         Wrong: it is no tensor, has another shape, or holds numbers that are not finite.
     """
     if not isinstance(answer, Tensor):
-        raise Wrong(f"{what} should be a tensor of shape {tuple(shape)}, and yours is {shown(answer)}.")
+        raise Wrong(f"{_first(what)} should be a tensor of shape {tuple(shape)}, and yours is {shown(answer)}.")
     if answer.shape != torch.Size(shape):
-        raise Wrong(f"{what} should have the shape {tuple(shape)}, and yours has {tuple(answer.shape)}.")
+        raise Wrong(f"{_first(what)} should have the shape {tuple(shape)}, and yours has {tuple(answer.shape)}.")
     if not answer.isfinite().all():
-        raise Wrong(f"{what} holds numbers that are not finite.")
+        raise Wrong(f"{_first(what)} holds numbers that are not finite.")
     return answer.detach().double()
+
+
+def _first(what: str) -> str:
+    return what[0].upper() + what[1:]
 
 
 def shown(answer: Any) -> str:

@@ -126,20 +126,11 @@ def check_1_5(matrix: Callable[[Tensor, Tensor, float], Tensor]) -> str:
         answer = ask(matrix, second, phi, sigma)
         q = tensor(answer, (12, 4), "Q")
 
-        def error(q: Tensor, second: Tensor = second, phi: Tensor = phi, sigma: float = sigma) -> float:
-            rest = torch.eye(12).double() - q @ phi
-            return float((rest @ second @ rest.T).trace() + sigma**2 * q.square().sum())
-
-        for seed in range(20):
-            nearby = q + 1e-3 * normal(12, 4, seed=100 + seed)
-            require(
-                error(nearby) > error(q) - 1e-9,
-                f"At sigma = {sigma} a small change of your matrix lowers the expected error, so it is not the best. "
-                "Which term does the noise add to (1.14), and with which power of sigma?",
-            )
+        balance = q @ (phi @ second @ phi.T + sigma**2 * torch.eye(4).double())
         require(
-            close(q @ (phi @ second @ phi.T + sigma**2 * torch.eye(4).double()), second @ phi.T, 1e-6),
-            "The derivative of the expected error is not zero at your matrix.",
+            close(balance, second @ phi.T, 1e-6),
+            f"At sigma = {sigma} the derivative of the expected error is not zero at your matrix, so a small change "
+            "lowers it. Which term does the noise add to (1.14), and with which power of sigma?",
         )
     return "No change of your matrix lowers the expected error, at three levels of noise."
 

@@ -50,7 +50,7 @@ def check_5_2(flattery: Callable[[int, int], float], honest: float) -> str:
         honest: the same, if the choice is made on other images.
     """
     random = np.random.default_rng(5)
-    for variants, images in ((1, 11), (2, 1), (20, 11), (5, 50)):
+    for variants, images in ((1, 11), (2, 3), (20, 11), (5, 50)):
         best = random.normal(0, 0.1 / images**0.5, (100_000, variants)).max(axis=1).mean()
         yours = number(ask(flattery, variants, images), "the expected dB")
         which = "one variant nothing is chosen, so" if variants == 1 else f"{variants} variants and {images} images"

@@ -114,7 +114,7 @@ def check_8_5(share: Callable[[ISTANetPP], ISTANetPP]) -> str:
         whole = network.parameter_count
         shared = ask(share, network)
         require(isinstance(shared, ISTANetPP), "`share` should return the network.")
-        require(len(shared.stages) == stages, f"It has {len(shared.stages)} stages instead of {stages}.")
+        require(len(shared.stages) == stages, f"Of {stages} stages it has kept {len(shared.stages)}.")
         require(
             shared.parameter_count == whole - (stages - 1) * one,
             "The parameters are not fewer by all stages but one. Copies of a stage are tensors of their own.",

@@ -44,8 +44,8 @@ def check_11_1(changed: Mapping[str, Collection[str]]) -> str:
         require(name in changed, f'`changed` has no entry "{name}".')
         true, yours = {a for a, b in zip(base, shapes) if a != b}, {str(shape) for shape in changed[name]}
         require(yours <= set(base), f"For {name}, not in the figure: {sorted(yours - set(base))}.")
-        require(yours <= true, f"With {name} a shape that you name stays as it is.")
-        require(yours == true, f"With {name} more shapes change than you name.")
+        require(yours <= true, f'In the case "{name}" a shape that you name stays as it is.')
+        require(yours == true, f'In the case "{name}" more shapes change than you name.')
     return "Two figures drawn from observations differ in just these shapes, in all three cases."
 
 
@@ -95,7 +95,7 @@ def check_11_3(skips: Callable[[Sequence[Step]], int]) -> str:
         number(ask(skips, observe(_Plain(), x, sampling)), "the number") == 0,
         "A chain of convolutions has no skip, not even if it ends by adding a learned number.",
     )
-    for stages in (1, 2, 4):
+    for stages in (2, 3, 5):
         found = number(ask(skips, observe(ISTANetPP(stages, 4), x, sampling)), "the number")
         require(
             found == 3 * stages,

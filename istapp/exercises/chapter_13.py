@@ -73,7 +73,7 @@ def check_13_2(
         require(name in same, f'`same` has no entry "{name}".')
         require(
             truth(same[name], "each of `same`") == bool(gap < 1e-4) or method is linear and name == "network",
-            f"The function is right. For the {name} random planes say otherwise: is it additive?",
+            f'The function is right. For "{name}" random planes say otherwise: is it additive?',
         )
     return "Measurements mix as the planes do. A linear method keeps that, and a network is not one."
 

@@ -159,8 +159,7 @@ def run(
         seen, all_ = result.pixels / 1e6, experiment.recipe.pixels / 1e6
         say(f"{experiment.id}: {seen:.1f} of {all_:.1f} million pixels; the same command goes on from here")
         return False
-    header = _header(experiment, network, job, result)
-    _save(experiment, places, result.weights, header)
+    _save(experiment, places, result.weights, _header(experiment, network, job, result))
     curve = keep.with_name(f"{keep.name}.curve.csv")
     places.results.mkdir(parents=True, exist_ok=True)
     if curve != places.curve_of(experiment.id):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -159,7 +159,7 @@ def curves(
     free = [look for look in zip(COLOURS, MARKERS) if look[0] not in taken] or list(zip(COLOURS, MARKERS))
     others = [name for name in lines if not look_of(name)]
     for name, values in lines.items():
-        look = look_of(name) or dict(zip(("color", "marker"), free[others.index(name) % len(free)]))
+        look: dict[str, Any] = look_of(name) or dict(zip(("color", "marker"), free[others.index(name) % len(free)]))
         abscissa = range(len(values)) if x is None else x
         axis.plot(abscissa, values, label=name, markevery=max(1, len(values) // 8), **look)
     axis.set(xlabel=xlabel, ylabel=ylabel)
@@ -198,8 +198,9 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     This takes the place of a legend: nobody has to look to and fro. `room` is the share of the width that is kept free
     for the words. Call it when all lines are drawn; a line without a label of its own gets none.
     """
-    named = [line for line in axis.get_lines() if not str(line.get_label()).startswith("_")]
-    lines = [line for line in named if np.size(line.get_xdata())]
+    lines = [
+        line for line in axis.get_lines() if np.size(line.get_xdata()) and not str(line.get_label()).startswith("_")
+    ]
     if not lines:
         return
     left, right = axis.get_xlim()
