@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from answers import CASES, Answer
 
-from istapp.exercises.answers import Verdict, Wrong, ask, check, close, number, require, tensor
+from istapp.exercises.answers import Verdict, Wrong, ask, check, close, number, require, tensor, truth
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("[01][0-9]_*.ipynb"))
@@ -177,6 +178,14 @@ def test_tensors_are_asked_for_by_shape() -> None:
     for answer in (1.0, torch.ones(3), torch.tensor([1.0, float("nan")])):
         with pytest.raises(Wrong, match="it "):
             tensor(answer, (2,), "it")
+
+
+def test_yes_or_no_is_asked_for_as_true_or_false() -> None:
+    for yes in (True, np.bool_(True), torch.tensor(True)):
+        assert truth(yes, "it") is True and truth(~yes if yes is not True else False, "it") is False
+    for answer in ("yes", 1, np.float64(1)):
+        with pytest.raises(Wrong, match="it should be True or False"):
+            truth(answer, "it")
 
 
 def test_closeness_is_relative_and_knows_shapes() -> None:

@@ -354,10 +354,10 @@ def test_the_headline_counts_psnr_cells_first_and_every_number_once(empty, whole
     assert ledger.headline(found).startswith(
         f"Of {CELLS} PSNR cells in the paper's tables, 2 are reproduced by the authors' released weights in our "
         "evaluation (0 are not), and 1 are replicated and 0 exceeded by our own runs at the paper's size (1 is not). "
-        "For 0 others a part of such a training, and for 1 a smaller network, stands beside and decides nothing; "
+        "Beside 0 stands such a run after a part of its training, beside 1 others only a smaller network; these "
     )
     waiting = sum(set(e.verdicts) <= {*verdicts.OPEN, NOT_MEASURABLE} for e in cells)
-    assert f"{ledger.tally(cells)[NOT_RUN]} are not run yet" in ledger.headline(found) and waiting == CELLS - 3
+    assert f"{ledger.tally(cells)[NOT_RUN]} cells are not run yet" in ledger.headline(found) and waiting == CELLS - 3
 
 
 def test_our_seconds_stand_beside_the_papers_and_judge_nothing() -> None:

@@ -81,6 +81,17 @@ def number(answer: Any, what: str) -> float:
         raise Wrong(f"{what} should be a number, and yours is {shown(answer)}.") from None
 
 
+def truth(answer: Any, what: str) -> bool:
+    """Return an answer that should be True or False, of Python, numpy or torch.
+
+    Raises:
+        Wrong: it is neither.
+    """
+    if isinstance(answer, bool) or getattr(answer, "dtype", None) in (torch.bool, bool):
+        return bool(answer)
+    raise Wrong(f"{what} should be True or False, and yours is {shown(answer)}.")
+
+
 def tensor(answer: Any, shape: tuple[int, ...] | torch.Size, what: str) -> Tensor:
     """Return an answer that should be a tensor of a given shape, in float64.
 

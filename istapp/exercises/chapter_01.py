@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from istapp.exercises.answers import ask, check, close, normal, number, require, seeded, tensor
+from istapp.exercises.answers import ask, check, close, normal, number, require, seeded, tensor, truth
 from istapp.sampling import CUSTOMARY, BlockSampling, measurements, pad
 
 
@@ -52,8 +52,11 @@ def check_1_2(adjoint: Callable[..., Tensor], identity: bool, bounded: bool) -> 
             "The dot test (1.5) fails: the inner product of A u and v is not that of u and A^T v. Which of the two "
             "steps has no counterpart on the way back, or the wrong one?",
         )
-    require(identity is False, "The adjoint is right. Now A A^T: what does A^T make of numbers from an empty block?")
-    require(bounded is True, "The adjoint is right. Now the constant: can padding make an image larger?")
+    require(
+        not truth(identity, "`identity`"),
+        "The adjoint is right. Now A A^T: what does A^T make of numbers from an empty block?",
+    )
+    require(truth(bounded, "`bounded`"), "The adjoint is right. Now the constant: can padding make an image larger?")
     return "The dot test holds at three sizes. Blocks without a pixel spoil A A^T = I, and a step of 1 stays safe."
 
 

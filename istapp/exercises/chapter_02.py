@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from istapp.exercises.answers import Wrong, ask, check, close, normal, number, require, tensor
+from istapp.exercises.answers import Wrong, ask, check, close, normal, number, require, tensor, truth
 from istapp.sampling import BlockSampling
 from istapp.solvers import fista, ista, objective, optimality_residual
 from istapp.solvers.priors import Prior, Wavelet, soft
@@ -75,7 +75,10 @@ def check_2_2(count: Mapping[float, int], ever: bool, problem: Problem) -> str:
             f"With a step of {rho} you count {'too many' if apart > 0 else 'too few'}. What is left must be below 5 % "
             "of what lay between the start and the minimum.",
         )
-    require(ever is True, "The counts are right. Now take the prior away: what does a step of 1 do to the data term?")
+    require(
+        truth(ever, "`ever`"),
+        "The counts are right. Now take the prior away: what does a step of 1 do to the data term?",
+    )
     return "The longer step needs about half the iterations here, and loses where there is only the data to fit."
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from istapp.exercises.answers import ask, check, close, normal, number, require
+from istapp.exercises.answers import ask, check, close, normal, number, require, truth
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling
@@ -45,7 +45,7 @@ def check_8_2(widest: Callable[[int], int], worthwhile: bool) -> str:
                         for c in (channels, channels + 1)]  # fmt: skip
         require(2 * m >= convolutions[0], f"With m = {m} the convolutions of a stage so wide cost more already.")
         require(2 * m < convolutions[1], f"With m = {m} the operator still costs more in a wider stage.")
-    require(worthwhile is False, "The widths are right. What share is it at 32 channels?")
+    require(not truth(worthwhile, "`worthwhile`"), "The widths are right. What share is it at 32 channels?")
     return "Weights of the convolutions, counted in the module, agree for five numbers of measurements."
 
 
@@ -69,7 +69,7 @@ def check_8_3(extrapolate: Callable[[np.ndarray, np.ndarray, float], float], cei
     design = np.stack([np.ones(4), np.log2(sizes)], 1)
     a, b = np.linalg.lstsq(design, noisy, rcond=None)[0]
     require(close(yours, a + b * np.log2(1e6)), "On a line it is right. With noise it is not the least squares fit.")
-    require(ceiling is False, "The fit is right. What does the line say at 10^30 parameters?")
+    require(not truth(ceiling, "`ceiling`"), "The fit is right. What does the line say at 10^30 parameters?")
     return "It is exact on a line, the least squares fit elsewhere, and it knows no limit."
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from istapp.exercises.answers import Wrong, ask, check, close, normal, number, require, tensor
+from istapp.exercises.answers import Wrong, ask, check, close, normal, number, require, tensor, truth
 from istapp.paper.printed import GAINS, TABLE3
 
 
@@ -23,7 +23,7 @@ def check_9_1(left: float, certain: bool) -> str:
     yours = number(left, "`left`")
     require(abs(yours - effect) > 1e-3, "That is the effect of the set itself. What does it leave of the gain?")
     require(abs(yours + effect - GAINS["BSD68"]) < 0.006, "Yours and the set's effect do not make the claimed gain.")
-    require(certain is False, "The number is right. At how many ratios is the effect of the set known?")
+    require(not truth(certain, "`certain`"), "The number is right. At how many ratios is the effect of the set known?")
     return "Together with the effect of the set it is the claimed gain, if that effect is the same at all ratios."
 
 

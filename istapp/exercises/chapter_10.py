@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from istapp.exercises.answers import ask, check, close, normal, number, require, tensor
+from istapp.exercises.answers import ask, check, close, normal, number, require, tensor, truth
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.paper.printed import TABLE4
 from istapp.sampling import BLOCK
@@ -115,5 +115,5 @@ def check_10_4(images_needed: Callable[[float, float], float], enough: bool) -> 
             f"With so many images 1.96 standard errors are {error:.3f} dB, for a gain of {gain} dB. The standard error "
             "falls with the root of the number.",
         )
-    require(enough is bool(count <= 11), "The function is right. Put 0.2 and 0.06 into it.")
+    require(truth(enough, "`enough`") == (count <= 11), "The function is right. Put 0.2 and 0.06 into it.")
     return f"It gives the interval that was asked for; at a deviation of 0.2 dB, 0.06 dB take {count:.0f} images."

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from istapp.exercises.answers import ask, check, close, normal, number, require, tensor
+from istapp.exercises.answers import ask, check, close, normal, number, require, tensor, truth
 from istapp.method.base import Method
 from istapp.sampling import BlockSampling
 
@@ -72,7 +72,7 @@ def check_13_2(
         gap = (ask(directly, method, y, s) - (weights * method(y, s)).sum(0, keepdim=True)).abs().max()
         require(name in same, f'`same` has no entry "{name}".')
         require(
-            same[name] is bool(gap < 1e-4) or method is linear and name == "network",
+            truth(same[name], "each of `same`") == bool(gap < 1e-4) or method is linear and name == "network",
             f"The function is right. For the {name} random planes say otherwise: is it additive?",
         )
     return "Measurements mix as the planes do. A linear method keeps that, and a network is not one."

@@ -110,12 +110,6 @@ def _laptop() -> list[Experiment]:
         first(100e6, batch=32, blocks=1, average=0.998), "ista-net-plus", ratios=(0.1,), matrix_seed=1, minutes=6,
         main=True,
     ))  # fmt: skip
-    for ratio in (0.1, 0.3, 0.5):
-        runs.append(Experiment(
-            f"reconnet-laptop-{100 * ratio:g}", "Table 1, ReconNet, laptop edition",
-            {"ratio": ratio, "matrix_seed": 0, "linear_start": True},
-            first(60e6, batch=32, blocks=1, average=0.998), "reconnet", ratios=(ratio,), minutes=4, main=True,
-        ))  # fmt: skip
     runs.append(Experiment(
         "ldamp-laptop", "Table 1, LDAMP's denoisers, laptop edition",
         {"edges": [0, 10, 20, 40, 60, 100, 200, 500], "layers": 6, "channels": 24},

@@ -2,7 +2,7 @@
 
     istapp claims        says which sentence no longer stands on its page, or no longer holds
 
-A page's claims are functions in a file of its own in ``book/claims``, below its address::
+A page's claims are functions in a file of its own in ``book/claims``, below its address:
 
     PAGE = "notebooks/01_compressive_sensing.ipynb"
 

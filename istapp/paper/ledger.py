@@ -202,24 +202,24 @@ def tally(found: Iterable[Entry]) -> dict[str, int]:
 
 
 def headline(found: Iterable[Entry]) -> str:
-    """Return the state of things in three sentences: the PSNR cells of the tables first, then every other number."""
+    """Return the state of things in four sentences: the PSNR cells of the tables first, then every other number."""
     found = list(found)
-    cells, others = (tally(e for e in found if (e.kind == "cell") == own) for own in (True, False))
-    many = sum(e.kind == "cell" for e in found)
+    own, rest = ([e for e in found if (e.kind == "cell") == wanted] for wanted in (True, False))
+    cells, others = tally(own), tally(rest)
+    part = sum(e.part is not None and e.ours is None for e in own)
 
-    def not_so(number: int, what: str) -> str:
+    def but(number: int, what: str = "not") -> str:
         return f"({number} {'is' if number == 1 else 'are'} {what})"
 
     return (
-        f"Of {many} PSNR cells in the paper's tables, {cells[verdicts.REPRODUCED]} are reproduced by the authors' "
-        f"released weights in our evaluation {not_so(cells[verdicts.NOT_REPRODUCED], 'not')}, and "
-        f"{cells[verdicts.REPLICATED]} are replicated and {cells[verdicts.EXCEEDED]} exceeded by our own runs at the "
-        f"paper's size {not_so(cells[verdicts.NOT_REPLICATED], 'not')}. For {cells[verdicts.PART]} others a part of "
-        f"such a training, and for {cells[verdicts.LAPTOP]} a smaller network, stands beside and decides nothing; "
-        f"{cells[verdicts.NOT_RUN]} are not run yet, {cells[verdicts.NOT_MEASURABLE]} cannot be measured. Of the "
-        f"{len(found) - many} other numbers {others[verdicts.ADDS_UP]} add up "
-        f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and {others[verdicts.COUNTED]} are counted "
-        f"{not_so(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
+        f"Of {len(own)} PSNR cells in the paper's tables, {cells[verdicts.REPRODUCED]} are reproduced by the authors' "
+        f"released weights in our evaluation {but(cells[verdicts.NOT_REPRODUCED])}, and {cells[verdicts.REPLICATED]} "
+        f"are replicated and {cells[verdicts.EXCEEDED]} exceeded by our own runs at the paper's size "
+        f"{but(cells[verdicts.NOT_REPLICATED])}. Beside {part} stands such a run after a part of its training, "
+        f"beside {cells[verdicts.LAPTOP]} others only a smaller network; these decide nothing. "
+        f"{cells[verdicts.NOT_RUN]} cells are not run yet, and {cells[verdicts.NOT_MEASURABLE]} cannot be measured. "
+        f"Of the {len(rest)} other numbers, {others[verdicts.ADDS_UP]} add up "
+        f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and {others[verdicts.COUNTED]} are counted {but(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
     )
 
 
