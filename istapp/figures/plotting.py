@@ -198,9 +198,8 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     This takes the place of a legend: nobody has to look to and fro. `room` is the share of the width that is kept free
     for the words. Call it when all lines are drawn; a line without a label of its own gets none.
     """
-    lines = [
-        line for line in axis.get_lines() if np.size(line.get_xdata()) and not str(line.get_label()).startswith("_")
-    ]
+    named = [line for line in axis.get_lines() if not str(line.get_label()).startswith("_")]
+    lines = [line for line in named if np.size(line.get_xdata())]
     if not lines:
         return
     left, right = axis.get_xlim()
