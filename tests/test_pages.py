@@ -64,6 +64,14 @@ def test_fields_of_named_tuples_are_not_called_aliases_on_the_api_page() -> None
     assert not any(lines)
 
 
+def test_no_page_lists_a_source_that_cannot_be_shown() -> None:
+    """Python's builtins have no source, and a short name of a type belongs to them."""
+    derivations = pytest.importorskip("extensions.derivations")
+    env = SimpleNamespace(_viewcode_modules={"builtins": False, "istapp": ("code", {}, {}, "")})
+    derivations._forget_without_source(None, env)
+    assert list(env._viewcode_modules) == ["istapp"]
+
+
 def test_every_work_is_cited_and_every_citation_known() -> None:
     """The bibliography lists what the pages cite, no more and no less."""
     works = set(re.findall(r"^@\w+\{(\w+),", (BOOK / "references.bib").read_text(encoding="utf-8"), re.MULTILINE))

@@ -83,10 +83,19 @@ def _foreign(
     return contents if target.split(".")[0] in _FOREIGN or _VARIABLE.fullmatch(target) else None
 
 
+def _forget_without_source(app: Sphinx, env: BuildEnvironment) -> None:
+    # A short name of another type, such as list[int], belongs to Python's builtins, whose source nobody can show. The
+    # list of sources would lead to a page that is not there.
+    sources = vars(env).get("_viewcode_modules", {})
+    for name in [name for name, source in sources.items() if not source]:
+        del sources[name]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("autodoc-process-docstring", _keep, priority=400)
     # After napoleon (priority 500), which rewrites the sections of a docstring.
     app.connect("autodoc-process-docstring", _link, priority=600)
     app.connect("missing-reference", _foreign)
+    app.connect("env-check-consistency", _forget_without_source)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
