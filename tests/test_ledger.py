@@ -13,6 +13,7 @@ from istapp import methods, paper
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
+from istapp.experiments import method_times
 from istapp.experiments.campaigns import ALL
 from istapp.images.registry import entries as registered
 from istapp.method import weights
@@ -380,3 +381,12 @@ def test_the_released_weights_reproduce_and_leave_our_own_run_to_be_made() -> No
     assert part["table1/Set11/10/ista-net-pp"].released is None
     off = {entry.id: entry for entry in ledger.judge(whole(28.0, run=results.RELEASED))}["table4/e/10"]
     assert off.verdict == verdicts.NOT_REPRODUCED and "released weights -0.34 dB" in off.note
+
+
+def test_a_time_is_that_of_the_network_used_by_default() -> None:
+    """Whatever the order in which several networks of one method were timed."""
+    own = [t for t in method_times.read() if t["method"] == "ista-net-pp"]
+    assert len(own) > 1
+    for timings in (own, own[::-1]):
+        (entry,) = [e for e in entries.all_entries({}, timings) if e.id == "table1/time/ista-net-pp"]
+        assert entry.run == methods.get("ista-net-pp").weights.removesuffix(".safetensors")
