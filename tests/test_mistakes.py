@@ -117,14 +117,14 @@ def test_a_reader_that_has_seen_enough() -> None:
 
 
 def _raise(error: BaseException) -> Callable:
-    def command(_: object) -> None:
+    def methods(_: object) -> None:
         raise error
 
-    return command
+    return methods
 
 
 def test_a_defect_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "methods", _raise(KeyError("colour")))
+    monkeypatch.setattr("istapp.commands.images.methods", _raise(KeyError("colour")))
     line = one_line(capsys, "methods", code=70)
     assert "KeyError: 'colour'" in line and "--debug" in line
     assert main(["methods", "--debug"]) == 70
@@ -144,7 +144,7 @@ def test_a_defect_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_what_the_machine_refuses_is_one_line(
     error: Exception, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "methods", _raise(error))
+    monkeypatch.setattr("istapp.commands.images.methods", _raise(error))
     assert words in one_line(capsys, "methods") and told(KeyError()) is None
 
 
@@ -178,8 +178,10 @@ def test_what_no_file_can_be_called(text: str, folder: Path, capsys: pytest.Capt
 def test_a_polite_kill_leaves_nothing(folder: Path) -> None:
     code = (
         "import os, signal, sys\nfrom istapp import __main__ as m\nfrom istapp.basics import paths\n"
+        "from istapp.commands import images\n"
         "def half(beside):\n    beside.write_text('half')\n    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "m._COMMANDS['methods'] = lambda _: paths.write_atomically('file', half)\n"
+        "def methods(_):\n    paths.write_atomically('file', half)\n"
+        "images.methods = methods\n"
         "sys.argv = ['istapp', 'methods']\nm.program()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
