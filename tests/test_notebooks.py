@@ -72,8 +72,11 @@ def test_runs_in_profile_smoke(path, tmp_path):
     for cell in cells(output, "code"):
         pictures = [o for o in cell["outputs"] if any(t.startswith("image/") for t in o.get("data", {}))]
         figure = cell["metadata"].get("mystnb", {})
-        expected = 1 if "figure" in figure else 0
-        assert len(pictures) == expected, f"{len(pictures)} pictures instead of {expected} from: {cell['source']}"
+        told = any(
+            o["output_type"] == "stream" for o in cell["outputs"]
+        )  # a sentence where there is nothing to draw yet
+        right = len(pictures) == 1 or (not pictures and told) if "figure" in figure else not pictures
+        assert right, f"{len(pictures)} pictures from: {cell['source']}"
 
 
 @named(NOTEBOOKS)

@@ -80,7 +80,7 @@ def test_psnr_by_bands_is_psnr() -> None:
 
 MEASURED = """
 import resource, torch
-from istapp import strips
+from istapp.method import strips
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling
 torch.manual_seed(0)
