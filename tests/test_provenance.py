@@ -29,11 +29,15 @@ def test_commit_without_git(no_git, monkeypatch, variable, commit):
     assert provenance.commit() == commit
 
 
-@pytest.mark.parametrize(("changes", "mark"), [("", ""), (" M istapp/sampling.py", "-dirty")])
-def test_commit_marks_changed_files(no_git, monkeypatch, changes, mark):
+@pytest.mark.parametrize(("changes", "told", "commit"), [
+    ("", "", "0123456789ab"), (" M istapp/sampling.py", "", "0123456789ab-dirty"),
+    ("", "fedcba987654", "0123456789ab"), (" M istapp/sampling.py", "fedcba987654", "fedcba987654"),
+])  # fmt: skip
+def test_commit_of_changed_files_is_what_the_environment_says_or_marked(no_git, monkeypatch, changes, told, commit):
     said = {"rev-parse": "0123456789ab", "ls-files": "provenance.py", "status": changes}
     monkeypatch.setattr(provenance, "_git", lambda what, *rest: said[what])
-    assert provenance.commit() == "0123456789ab" + mark
+    monkeypatch.setenv("ISTAPP_COMMIT", told)
+    assert provenance.commit() == commit
 
 
 def test_commit_of_a_surrounding_repository_does_not_count(no_git, monkeypatch):

@@ -34,13 +34,17 @@ def _git(*arguments: str) -> str | None:
 def commit() -> str:
     """Return the commit that this process runs, asked for once.
 
-    The first twelve digits, with ``-dirty`` where tracked files differ from it. Without git, what the environment
-    variable ISTAPP_COMMIT says, else ``unknown``. A repository that merely surrounds an installed copy does not count.
+    The first twelve digits. Where git does not know the code, because there is none or tracked files differ from its
+    head, as in a tree that was copied onto an older checkout, it is what the environment variable ISTAPP_COMMIT says;
+    without that ``unknown``, or the head with ``-dirty``. A repository that merely surrounds an installed copy does not
+    count.
     """
+    told = os.environ.get("ISTAPP_COMMIT")
     head = _git("rev-parse", "--short=12", "HEAD")
     if head is None or _git("ls-files", "--error-unmatch", "__init__.py") is None:
-        return os.environ.get("ISTAPP_COMMIT") or "unknown"
-    return head + ("-dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        return told or "unknown"
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return told or f"{head}-dirty" if changed else head
 
 
 def checkout() -> list[Path]:
