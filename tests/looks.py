@@ -6,7 +6,8 @@ from pathlib import Path
 from browser import Browser
 from pipeline import npm
 
-AXE = ("axe-core", "4.14.1", "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==")  # fmt: skip
+INTEGRITY = "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+AXE = ("axe-core", "4.14.1", INTEGRITY)
 KEPT = npm.CACHE / f"{AXE[0]}-{AXE[1]}.js"
 WIDE, NARROW = 1300, 380  # pixels: a window beside others, a small telephone
 DARK = {"prefers_color_scheme": "dark"}

@@ -1,4 +1,4 @@
-"""Packages that a build or a test fetches with `npm pack`, held to a known hash; none of them is part of the project."""
+"""Packages that a build or a test fetches with `npm pack`, held to a known hash, and no part of the project."""
 
 import base64
 import hashlib
