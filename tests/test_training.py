@@ -26,7 +26,20 @@ from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
 from istapp.sampling import MixedSampling
-from istapp.training import Recipe, Result, Run, first, gradients, of_header, ours, released, split, state, train, trainer
+from istapp.training import (
+    Recipe,
+    Result,
+    Run,
+    first,
+    gradients,
+    of_header,
+    ours,
+    released,
+    split,
+    state,
+    train,
+    trainer,
+)
 from istapp.training.draws import Draws
 from istapp.training.muon import Muon, orthogonalise
 from istapp.training.patches import Patches
