@@ -26,7 +26,20 @@ from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
 from istapp.sampling import MixedSampling
-from istapp.training import Recipe, Run, first, gradients, of_header, ours, released, split, state, train
+from istapp.training import (
+    Recipe,
+    Result,
+    Run,
+    first,
+    gradients,
+    of_header,
+    ours,
+    released,
+    split,
+    state,
+    train,
+    trainer,
+)
 from istapp.training.draws import Draws
 from istapp.training.muon import Muon, orthogonalise
 from istapp.training.patches import Patches
@@ -137,6 +150,21 @@ def test_the_rate_rises_stays_and_falls(shape: str) -> None:
     assert factors[-1] == pytest.approx(0 if shape == "linear" else 0.01)
 
 
+def test_a_slowing_rate_falls_with_the_root_of_the_pixels_and_by_the_same_steps_on_a_gpu() -> None:
+    recipe = ours(4e9, gpu_batch=64, slowing=25e6)
+    assert recipe.factor_at(75e6) == 0.5 and recipe.factor_at(600e6) == pytest.approx(0.2)
+    assert recipe.factor_at(3.5e9, 2.8e9) == pytest.approx(5 / 12 * recipe.factor_at(2.8e9, 2.8e9))  # then linearly
+    on_gpu = recipe.on("cuda")
+    for steps in (10, 1000, 8000):
+        factors = [each.factor_at(steps * each.pixels_per_step) for each in (recipe, on_gpu)]
+        assert factors[0] == pytest.approx(factors[1])
+
+
+def test_a_field_that_came_later_changes_a_run_only_where_it_is_used() -> None:
+    assert not {"slowing", "muon_decay"} & ours(1e9).identity.keys()
+    assert ours(1e9, slowing=1e8).identity["slowing"] == 1e8 and ours(1e9, muon_decay=0.1).identity["muon_decay"] == 0.1
+
+
 def test_the_first_recipe_is_a_rise_and_half_a_cosine() -> None:
     recipe = first(1000 * 16 * 66**2)
     factors = [recipe.factor_at((n + 0.5) * recipe.pixels_per_step, 0.0) for n in range(recipe.steps)]
@@ -229,6 +257,22 @@ def test_muon_steps_all_weights_as_one_alone_would_be_stepped() -> None:
     assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(0.2, rel=0.35)
 
 
+def test_weights_that_learn_nothing_walk_away_unless_they_decay() -> None:
+    """A gradient of noise moves them as far as a true one: by a random walk, or up to a bound with decay."""
+    random = torch.Generator().manual_seed(0)
+    start = 0.1 * torch.randn(8, 8, 3, 3, generator=random)
+    norms = {}
+    for decay in (0.0, 1.0):
+        weight = torch.nn.Parameter(start.clone())
+        muon = Muon([weight], 0.05, weight_decay=decay)
+        for _ in range(600):
+            weight.grad = torch.randn(weight.shape, generator=random)
+            muon.step()
+        norms[decay] = float(torch.linalg.matrix_norm(weight.detach().flatten(1), 2))
+    largest = 1.2  # singular value of a step, and so of a decaying sum of them
+    assert norms[1.0] < largest and norms[0.0] > 3 * norms[1.0]
+
+
 def test_a_network_says_what_muon_turns_and_what_begins_silent() -> None:
     network = ISTANetPP(2, 4)
     trainer = Trainer(Run(network, pictures(), ours(1e6), (0.1, 0.5), quiet=True))
@@ -270,6 +314,35 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(recipe: Recipe, tmp_
     assert same(result.weights, whole.weights)
     timeless = [{k: v for k, v in row.items() if k != "minutes"} for row in whole.curve]
     assert [{k: v for k, v in row.items() if k != "minutes"} for row in result.curve] == timeless
+
+
+def test_each_machine_of_a_run_keeps_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def go_on(device: str, until: int) -> Result:
+        monkeypatch.setattr(trainer, "device_name", lambda _: device)
+        while (result := train(a_run(tmp_path / "run"), minutes=0)).step < until:
+            pass
+        return result
+
+    assert [each["device"] for each in go_on("slow", 3).machines] == ["slow"]
+    kept = state.peek(tmp_path / "run")
+    kept["seconds"] += 3600
+    kept["machines"][-1]["minutes"] += 60
+    state.store(tmp_path / "run", kept["step"], kept)
+    result = go_on("fast", 12)
+    slow, fast = result.machines
+    assert (slow["device"], slow["steps"], fast["device"], fast["steps"]) == ("slow", 3, "fast", 9)
+    assert slow["minutes"] > 60 > fast["minutes"] > 0 and slow["pixels"] + fast["pixels"] == result.pixels
+    assert result.minutes == pytest.approx(slow["minutes"] + fast["minutes"])
+    assert result.pixels_per_second == pytest.approx(fast["pixels"] / 60 / fast["minutes"])
+
+
+def test_a_state_from_before_machines_were_told_apart_goes_on(tmp_path: Path) -> None:
+    train(a_run(tmp_path / "run"), minutes=0)
+    kept = state.peek(tmp_path / "run")
+    del kept["machines"]
+    state.store(tmp_path / "run", kept["step"], kept)
+    unknown, known = train(a_run(tmp_path / "run")).machines
+    assert (unknown["device"], unknown["steps"], known["steps"]) == ("unknown", 1, 11)
 
 
 STEP = 4 * 33**2

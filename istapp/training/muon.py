@@ -37,9 +37,15 @@ def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for weights of two and more dimensions; weights of one shape are turned together, in one batch."""
 
-    def __init__(self, weights: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95) -> None:
-        """Step `weights`, read as (first dimension) x (all others), by `lr`."""
-        super().__init__(weights, {"lr": lr, "momentum": momentum})
+    def __init__(
+        self, weights: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        """Step `weights`, read as (first dimension) x (all others), by `lr`, and shrink them by ``lr * weight_decay``.
+
+        Every step has the same size, however small the gradient is, so that without decay weights that have nothing
+        left to learn walk on, and away from zero.
+        """
+        super().__init__(weights, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -50,6 +56,8 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is not None:
                     shapes.setdefault(weight.shape, []).append(weight)
             for weights in shapes.values():
+                if group.get("weight_decay"):  # groups of an older state have none
+                    torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
                 self._step_together(weights, group["lr"], group["momentum"])
 
     def _step_together(self, weights: list[Tensor], rate: float, momentum: float) -> None:

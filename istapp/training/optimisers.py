@@ -23,7 +23,7 @@ def optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
     others = [weight for name, weight in network.named_parameters() if name not in names]
     found: list[torch.optim.Optimizer] = []
     if matrices:
-        found.append(Muon(matrices, recipe.muon_rate, recipe.momentum))
+        found.append(Muon(matrices, recipe.muon_rate, recipe.momentum, recipe.muon_decay))
     if others:
         found.append(torch.optim.AdamW(others, recipe.rate, weight_decay=recipe.weight_decay, fused=True))
     for optimiser in found:

@@ -1,9 +1,9 @@
 """How a network is trained, as data."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from math import cos, pi
 from typing import Any
 
 from istapp.basics.errors import UserError, nearest
@@ -19,6 +19,9 @@ ERRORS: dict[str, Callable[[float], ErrorMeasure | None]] = {
 }
 OPTIMISERS = ("adamw", "muon")
 DECAYS = ("linear", "cosine")
+
+#: Fields that came when there were states and rows already: they make a run another one only where they are not zero.
+LATER = ("muon_decay", "slowing")
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,14 @@ class Recipe:
         muon_rate: learning rate of Muon.
         momentum: of Muon.
         weight_decay: of AdamW.
+        muon_decay: of Muon; without it the weights that Muon steps grow as long as the rate stays.
         error: what is minimised, a name of `ERRORS`.
         epsilon: of the error measures that have one: the MSE below which an image counts no more.
         silent_start: set the weights to zero that a network names (`Network.silent`), so that its stages begin by
             passing their input on.
         warm_up: pixels over which the rate rises from zero.
+        slowing: pixels after which the rate that stays has fallen by the square root of two, and on with the inverse
+            square root of the pixels, so that a long run takes small steps before its end is known; 0: never.
         decay: share of the budget over which it falls; 0: never, 1: all the time.
         decay_shape: ``linear``, to zero, or ``cosine``, to a hundredth.
         ratio_per_sample: draw a ratio for each patch; otherwise one for each step.
@@ -68,10 +74,12 @@ class Recipe:
     muon_rate: float = 0.01
     momentum: float = 0.95
     weight_decay: float = 0.0
+    muon_decay: float = 0.0
     error: str = "log-mse"
     epsilon: float = 1e-5
     silent_start: bool = True
     warm_up: float = 1e6
+    slowing: float = 0.0
     decay: float = 0.3
     decay_shape: str = "linear"
     ratio_per_sample: bool = True
@@ -102,8 +110,8 @@ class Recipe:
     @property
     def identity(self) -> dict[str, Any]:
         """What makes two recipes one run: all that the state before the fall depends on, so not where it ends."""
-        ending = {"name", *self.ending}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ending}
+        without = {"name", *self.ending, *(name for name in LATER if not getattr(self, name))}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
 
     @property
     def ending(self) -> dict[str, Any]:
@@ -132,10 +140,11 @@ class Recipe:
         return self.pixels * (1 - self.decay)
 
     def on(self, device: str) -> "Recipe":
-        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, and as many steps of rise."""
+        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, its rates by steps."""
         if device != "cuda" or not self.gpu_batch:
             return self
-        return replace(self, batch=self.gpu_batch, warm_up=self.warm_up * self.gpu_batch / self.batch)
+        larger = self.gpu_batch / self.batch
+        return replace(self, batch=self.gpu_batch, warm_up=self.warm_up * larger, slowing=self.slowing * larger)
 
     def in_decay(self) -> "Recipe":
         """Return the recipe with the patches for its last part, as many of them as keep the pixels of a step."""
@@ -150,11 +159,13 @@ class Recipe:
 
     def factor_at(self, pixels: float, decay_from: float | None = None) -> float:
         """Return what the learning rates are multiplied by after so many pixels, the fall begun at `decay_from`."""
-        rise = min(1.0, pixels / self.warm_up) if self.warm_up else 1.0
+        rate = min(1.0, pixels / self.warm_up) if self.warm_up else 1.0
+        if self.slowing:
+            rate *= (1 + min(pixels, math.inf if decay_from is None else decay_from) / self.slowing) ** -0.5
         if decay_from is None:
-            return rise
+            return rate
         done = min(1.0, (pixels - decay_from) / max(1.0, self.pixels - decay_from))
-        return rise * (1 - done if self.decay_shape == "linear" else 0.01 + 0.99 * (1 + cos(pi * done)) / 2)
+        return rate * (1 - done if self.decay_shape == "linear" else 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
     def __str__(self) -> str:
         """One line: optimiser and rates, error, start, patches."""
