@@ -40,4 +40,4 @@ def loaded(network: Network, path: Path) -> Method:
     """Write a network's weights, leave it as it is to be compared, and build the method from the file."""
     network.to(memory_format=torch.channels_last).eval()  # another layout than the loaded one's rounds otherwise
     weights.save(path, network.state_dict(), {"method": network.name, "config": network.config})
-    return loading.build_per_ratio(type(network), path)
+    return loading.build(type(network), path)

@@ -83,6 +83,13 @@ def test_a_run_leaves_weights_curve_and_header(tiny: list[Experiment], tmp_path:
     assert queue.status("ista-net-pp-a", places) == "done" and not state.exists(tmp_path / "ista-net-pp-a")
     header = weights.header(tmp_path / "ista-net-pp-a.safetensors")
     assert header["steps"] == 5 and header["training_set"] == "photos" and header["run"] == "ista-net-pp-a"
+    (machine,) = weights.machines(header)
+    assert (
+        machine
+        == {key: header[key] for key in ("device", "steps", "pixels", "minutes")}
+        == weights.machines({key: header[key] for key in header if key != "machines"})[0]
+    )
+    assert weights.where(header) == f"0 min on {header['device']}"
     assert 0 < header["share_of_peak"] < 1 and header["precision"] in ("float32", "bfloat16")
     assert (tmp_path / "ista-net-pp-a.curve.csv").read_text().startswith("step,pixels,minutes,loss,rate,psnr_10")
     assert methods.get("ista-net-pp", weights=tmp_path / "ista-net-pp-a.safetensors").parameter_count > 0

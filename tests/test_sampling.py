@@ -189,7 +189,8 @@ def _operators() -> dict[str, tuple[Callable, Callable, tuple[int, ...]]]:
     found["pad"] = (lambda x: pad(x)[0], lambda y: y[..., :40, :50], (2, 1, 40, 50))
     for name, prior in (("DCT", priors.BlockDCT()), ("wavelet", priors.Wavelet())):
         found[name] = (prior.analysis, prior.synthesis, (2, 1, 33, 66))
-    found["gradient"] = (priors._gradient, lambda p: -priors._divergence(p), (2, 1, 7, 9))
+    nothing = torch.zeros(2, 1, 7, 9, dtype=torch.float64)
+    found["gradient"] = (priors._gradient, lambda p: -priors._add_divergence(nothing, p), nothing.shape)
     return found
 
 

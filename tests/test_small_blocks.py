@@ -125,7 +125,7 @@ def test_a_short_training_lowers_the_loss_and_its_weights_come_back(
     y = sampling.A(crops[0])
     with torch.no_grad():
         expected = method(y, sampling)
-    loaded = loading.build_per_ratio(network, path)
+    loaded = loading.build(network, path)
     assert torch.equal(loaded(y, sampling), expected) and not loaded(y, sampling).requires_grad
     monkeypatch.setattr(loading.paths, "WEIGHTS", tmp_path)
     shipped = methods.get(method.name)

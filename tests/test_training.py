@@ -26,7 +26,20 @@ from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
 from istapp.sampling import MixedSampling
-from istapp.training import Recipe, Run, first, gradients, of_header, ours, released, split, state, train
+from istapp.training import (
+    Recipe,
+    Result,
+    Run,
+    first,
+    gradients,
+    of_header,
+    ours,
+    released,
+    split,
+    state,
+    train,
+    trainer,
+)
 from istapp.training.draws import Draws
 from istapp.training.muon import Muon, orthogonalise
 from istapp.training.patches import Patches
@@ -301,6 +314,35 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(recipe: Recipe, tmp_
     assert same(result.weights, whole.weights)
     timeless = [{k: v for k, v in row.items() if k != "minutes"} for row in whole.curve]
     assert [{k: v for k, v in row.items() if k != "minutes"} for row in result.curve] == timeless
+
+
+def test_each_machine_of_a_run_keeps_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def go_on(device: str, until: int) -> Result:
+        monkeypatch.setattr(trainer, "device_name", lambda _: device)
+        while (result := train(a_run(tmp_path / "run"), minutes=0)).step < until:
+            pass
+        return result
+
+    assert [each["device"] for each in go_on("slow", 3).machines] == ["slow"]
+    kept = state.peek(tmp_path / "run")
+    kept["seconds"] += 3600
+    kept["machines"][-1]["minutes"] += 60
+    state.store(tmp_path / "run", kept["step"], kept)
+    result = go_on("fast", 12)
+    slow, fast = result.machines
+    assert (slow["device"], slow["steps"], fast["device"], fast["steps"]) == ("slow", 3, "fast", 9)
+    assert slow["minutes"] > 60 > fast["minutes"] > 0 and slow["pixels"] + fast["pixels"] == result.pixels
+    assert result.minutes == pytest.approx(slow["minutes"] + fast["minutes"])
+    assert result.pixels_per_second == pytest.approx(fast["pixels"] / 60 / fast["minutes"])
+
+
+def test_a_state_from_before_machines_were_told_apart_goes_on(tmp_path: Path) -> None:
+    train(a_run(tmp_path / "run"), minutes=0)
+    kept = state.peek(tmp_path / "run")
+    del kept["machines"]
+    state.store(tmp_path / "run", kept["step"], kept)
+    unknown, known = train(a_run(tmp_path / "run")).machines
+    assert (unknown["device"], unknown["steps"], known["steps"]) == ("unknown", 1, 11)
 
 
 STEP = 4 * 33**2

@@ -197,6 +197,7 @@ def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> 
         recipe=asdict(experiment.recipe.on(job.device)), precision=job.precision, mode=job.mode, seed=experiment.seed,
         matrix_seed=experiment.matrix_seed, steps=result.step,
         pixels=result.pixels, minutes=round(result.minutes, 2),
+        machines=[each | {"minutes": round(each["minutes"], 2)} for each in result.machines],
         pixels_per_second=round(result.pixels_per_second),
         share_of_peak=round(share_of_peak(job, result.pixels_per_second), 4),
         validation_psnr={key.removeprefix("psnr_"): last[key] for key in last if key.startswith("psnr_")},

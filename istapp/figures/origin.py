@@ -7,12 +7,13 @@ the figure was made of. A name that stands for something else than meant can mak
 """
 
 import ast
+import dis
 import html
 import os
 import re
-import symtable
 import sys
-from collections.abc import Iterable, Iterator
+import types
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,10 @@ class Cell:
 def understood(source: str) -> Cell:
     """Return what can be seen of a cell without running it; an empty one where it is no Python."""
     try:
-        tree, table = ast.parse(source), symtable.symtable(source, "cell", "exec")
+        tree = ast.parse(source)
+        cell = _names(compile(source, "cell", "exec"))
     except SyntaxError:
         return Cell()
-    cell = Cell()
-    symbols = table.get_symbols()
-    cell.imports = {symbol.get_name() for symbol in symbols if symbol.is_imported()}
-    cell.binds = {symbol.get_name() for symbol in symbols if symbol.is_assigned()} - cell.imports
-    cell.needs = _read_first(tree) | {name for scope in _scopes(table) for name in scope}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
             cell.changes |= _base(node)
@@ -92,29 +89,19 @@ def understood(source: str) -> Cell:
     return cell
 
 
-def _scopes(table: symtable.SymbolTable) -> Iterator[list[str]]:
-    for child in table.get_children():
-        yield [s.get_name() for s in child.get_symbols() if s.is_global() and s.is_referenced()]
-        yield from _scopes(child)
-
-
-def _read_first(tree: ast.Module) -> set[str]:
-    """Return the names of the outermost level that are read before the cell itself binds them."""
-    bound: set[str] = set()
-    read: set[str] = set()
-    for statement in tree.body:
-        names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
-        stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        loaded = {node.id for node in names if isinstance(node.ctx, ast.Load)}
-        own = stored if isinstance(statement, ast.For | ast.With | ast.FunctionDef | ast.ClassDef) else set()
-        comprehended = {
-            node.id for part in ast.walk(statement) if isinstance(part, ast.comprehension)
-            for node in ast.walk(part.target) if isinstance(node, ast.Name)
-        }  # fmt: skip
-        arguments = {part.arg for part in ast.walk(statement) if isinstance(part, ast.arg)}
-        read |= loaded - bound - own - comprehended - arguments
-        bound |= stored | ({statement.name} if isinstance(statement, ast.FunctionDef | ast.ClassDef) else set())
-    return read
+def _names(code: types.CodeType) -> Cell:
+    """Return the names that compiled code imports and binds, and those that it needs before it binds them itself."""
+    cell, importing = Cell(), False
+    for step in dis.get_instructions(code):
+        if step.opname == "STORE_NAME":
+            (cell.imports if importing else cell.binds).add(step.argval)
+        elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL") and step.argval not in cell.binds | cell.imports:
+            cell.needs.add(step.argval)
+        importing = step.opname.startswith("IMPORT_") or importing and step.opname == "STORE_ATTR"
+    for inner in code.co_consts:  # functions, classes and, before Python 3.12, comprehensions
+        if isinstance(inner, types.CodeType):
+            cell.needs |= _names(inner).needs - cell.binds - cell.imports
+    return cell
 
 
 def _base(node: ast.expr) -> set[str]:

@@ -93,28 +93,23 @@ def _plausible(name: str, value: Any) -> bool:
     return value is None or isinstance(value, bool) or isinstance(value, float) and abs(value) <= LARGEST
 
 
-def build(network: type[Network], path: str | Path | None = None) -> Method:
-    """Return the network with the weights in `path`, or the largest shipped ones.
+def build(method: type[Method], path: str | Path | None = None, **options: Any) -> Method:
+    """Return a method ready for use, as it is built where its file in `istapp.methods` has no ``build`` of its own.
+
+    Args:
+        method: its class.
+        path: weights of a network; by default the largest that are shipped, those of every ratio as one method.
+        options: of a method without weights.
 
     Raises:
-        UserError: no weights, or another network's.
+        UserError: no weights, another network's, or weights for a method that has none.
     """
-    return filled(network, Path(path) if path is not None else required(network.name)[0][0])
-
-
-def build_per_ratio(network: type[Network], path: str | Path | None = None) -> Method:
-    """Return the network with the weights in `path`, or as one method the largest shipped ones of every ratio.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
+    if not issubclass(method, Network):
+        if path is not None:
+            raise UserError(f"{method.name} has no weights: leave out --weights")
+        return method(**options)
     if path is not None:
-        return filled(network, Path(path))
-    largest_last = {header.get("config", {}).get("ratio"): file for file, header in required(network.name)[::-1]}
-    return PerRatio([filled(network, file) for file in largest_last.values()])
-
-
-def no_weights(name: str, given: object) -> None:
-    """Raise UserError when weights were named for a method that has none."""
-    if given is not None:
-        raise UserError(f"{name} has no weights: leave out --weights")
+        return filled(method, Path(path))
+    largest_last = {header.get("config", {}).get("ratio"): file for file, header in required(method.name)[::-1]}
+    built = {ratio: filled(method, file) for ratio, file in largest_last.items()}
+    return built[None] if None in built else PerRatio([*built.values()])

@@ -14,7 +14,7 @@ class Option:
     """A setting of a method that its user may choose: a word of `choices`, or a number like `default`, whole or not.
 
     Attributes:
-        name: as after ``--option``, and as a parameter of the method's ``build``.
+        name: as after ``--option``, and as a parameter of the method's class.
         default: what holds where nothing is said; an integer asks for whole numbers.
         meaning: one line for `istapp methods NAME`.
         low: the smallest number allowed.
@@ -62,9 +62,10 @@ class Option:
 
 
 def options_of(module: ModuleType) -> dict[str, Option]:
-    """Return what a method's user may choose: what its class declares, else the parameters of its ``build``."""
+    """Return what a method's user may choose: what its class declares, else the parameters of its own ``build``."""
     given = {option.name: option for option in module.METHOD.options}
-    for parameter in inspect.signature(module.build).parameters.values():
+    build = getattr(module, "build", lambda weights: None)
+    for parameter in inspect.signature(build).parameters.values():
         if parameter.name != "weights" and isinstance(parameter.default, (int, float, str)):
             given.setdefault(parameter.name, Option(parameter.name, parameter.default))
     return given

@@ -1,8 +1,9 @@
 """Weights on disk: safetensors with a header that says where they came from, and checkpoints as PyTorch saves them.
 
-The header is JSON: method, config, training set and its hash, pixels, steps, seed, commit, device, minutes, pixels per
-second, validation PSNR. Nothing here unpickles code: ``.pkl`` files are read with ``weights_only=True``. A file may be
-damaged or made to do harm, so whatever it says is checked before it is believed.
+The header is JSON: method, config, training set and its hash, pixels, steps, seed, commit, minutes, device and pixels
+per second of the last machine, what each machine did, validation PSNR. Nothing here unpickles code: ``.pkl`` files are
+read with ``weights_only=True``. A file may be damaged or made to do harm, so whatever it says is checked before it is
+believed.
 """
 
 import json
@@ -51,6 +52,19 @@ def header(path: str | Path) -> dict[str, Any]:
         UserError: no such file, not a safetensors file, truncated, or not written by this project.
     """
     return _open(Path(path), read_tensors=False)[0]
+
+
+def machines(header: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what each machine did of a training, in order: device, steps, pixels, minutes.
+
+    A header from before this was kept tells of one device, which then did all.
+    """
+    return header.get("machines") or [{key: header[key] for key in ("device", "steps", "pixels", "minutes")}]
+
+
+def where(header: dict[str, Any]) -> str:
+    """Return in words how long a training took and on which machines: ``54 min on AMD EPYC, 8 min on NVIDIA H100``."""
+    return ", ".join(f"{each['minutes']:.0f} min on {each['device']}" for each in machines(header))
 
 
 def shapes(path: str | Path) -> dict[str, tuple[int, ...]]:

@@ -1,17 +1,18 @@
 """The systems of Table 1, one file each, found by name.
 
-A new method is a new file in this folder: ``my_method.py`` with a class ``METHOD`` and a function
-``build(weights=None, **options)`` that returns a `Method` is `get("my-method")` everywhere. The environment variable
-ISTAPP_METHODS names further folders of such files, so that a method of one's own need not live in this package. One
-that is damaged takes nothing but itself away; one that is called like a method of this package is left out, which
-`faults` tells.
+A new method is a new file in this folder: ``my_method.py`` with a class ``METHOD``, a `Method`, is `get("my-method")`
+everywhere. `loading.build` makes it ready for use; a file that needs more for that has a function
+``build(weights=None, **options)``. The environment variable ISTAPP_METHODS names further folders of such files, so that
+a method of one's own need not live in this package. One that is damaged takes nothing but itself away; one that is
+called like a method of this package is left out, which `faults` tells.
 """
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 
 from istapp.basics.errors import UserError, nearest
+from istapp.method import loading
 from istapp.method.base import Method, Network, Tied
 from istapp.method.options import Option, checked, options_of
 from istapp.method.wrapping import Blockwise, PerRatio, blockwise
@@ -67,7 +69,7 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
     module = _module(name)
     chosen = checked(module, name, options)
     with _blamed(name):
-        return module.build(weights=weights, **chosen)
+        return _build(module)(weights, **chosen)
 
 
 def class_of(name: str) -> type[Any]:
@@ -84,9 +86,14 @@ def _module(name: str) -> ModuleType:
         raise UserError(f"no method '{name}'{nearest(name, names())}; known: {', '.join(names())}")
     with _blamed(name):
         module = import_module(f"istapp.methods.{name.replace('-', '_')}")
-        if not (isinstance(getattr(module, "METHOD", None), type) and callable(getattr(module, "build", None))):
-            raise UserError(f"{module.__file__} is no method: it needs a class METHOD and a function build(weights)")
+        if not isinstance(getattr(module, "METHOD", None), type):
+            raise UserError(f"{module.__file__} is no method: it needs a class METHOD")
     return module
+
+
+def _build(module: ModuleType) -> Callable[..., Method]:
+    """Return what builds a file's method: its own ``build``, or the one of all that have none."""
+    return getattr(module, "build", None) or partial(loading.build, module.METHOD)
 
 
 @contextmanager
@@ -131,7 +138,7 @@ def describe(name: str) -> Description:
     options = tuple(options_of(module).values())
     with _blamed(name):
         try:
-            method, weights = module.build(), None
+            method, weights = _build(module)(), None
         except UserError:
             with torch.device("meta"):  # only its numbers are counted: no memory, no time for drawing them
                 method, weights = module.METHOD(), "none: name a file with --weights"

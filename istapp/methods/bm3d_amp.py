@@ -11,13 +11,9 @@ image, so each gets the iterate whose measurements come closest to its own. The 
 training images, with the built-in denoiser (`data/results/tuning-amp.csv`).
 """
 
-from pathlib import Path
-from typing import Any
-
 from torch import Tensor
 
 from istapp.basics.errors import UserError
-from istapp.method import loading
 from istapp.method.base import Method
 from istapp.method.options import Option
 from istapp.sampling import BlockSampling
@@ -68,13 +64,3 @@ class BM3DAMP(Method):
 
 
 METHOD = BM3DAMP
-
-
-def build(weights: str | Path | None = None, **options: Any) -> BM3DAMP:
-    """Return BM3D-AMP; `BM3DAMP.options` has its options.
-
-    Raises:
-        UserError: weights, another option, a denoiser that is not installed.
-    """
-    loading.no_weights("bm3d-amp", weights)
-    return BM3DAMP(**options)

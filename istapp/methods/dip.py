@@ -12,8 +12,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +19,6 @@ from torch import Tensor, nn
 
 from istapp.basics.errors import UserError
 from istapp.basics.progress import Progress
-from istapp.method import loading
 from istapp.method.base import Method
 from istapp.method.options import Option
 from istapp.method.precision import lay_out, native
@@ -237,9 +234,3 @@ def _half(y: Tensor) -> bool:
 
 
 METHOD = DeepImagePrior
-
-
-def build(weights: str | Path | None = None, **options: Any) -> DeepImagePrior:
-    """Return the deep image prior; `DeepImagePrior.options` has its options."""
-    loading.no_weights("dip", weights)
-    return DeepImagePrior(**options)

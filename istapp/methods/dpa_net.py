@@ -20,15 +20,13 @@ the start.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from istapp.basics.errors import UserError
-from istapp.method import loading
-from istapp.method.base import Method, Tied
+from istapp.method.base import Tied
 from istapp.metrics import ErrorMeasure, mean_absolute
 from istapp.sampling import BlockSampling, gaussian_sampling
 
@@ -262,12 +260,3 @@ class DPANet(SmallBlocks):
 
 
 METHOD = DPANet
-
-
-def build(weights: str | Path | None = None) -> Method:
-    """Return DPA-Net with the given weights, or all that are shipped.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
-    return loading.build_per_ratio(DPANet, weights)

@@ -17,14 +17,11 @@ as they were drawn. As published: Xavier initialisation, mean squared error. Opt
 steps are the recipe's.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.method import loading
-from istapp.method.base import Method, Network
+from istapp.method.base import Network
 from istapp.sampling import BlockSampling
 
 LEVELS = 4
@@ -132,12 +129,3 @@ class DPDNN(Network):
 
 
 METHOD = DPDNN
-
-
-def build(weights: str | Path | None = None) -> Method:
-    """Return DPDNN with the given weights, or all that are shipped.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
-    return loading.build_per_ratio(DPDNN, weights)

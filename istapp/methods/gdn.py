@@ -23,14 +23,11 @@ suits the deblurring it was published for, where the measurements show the mean;
 ``keep_mean`` R does not add the mean, and the iteration keeps it.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.method import loading
-from istapp.method.base import Method, Network
+from istapp.method.base import Network
 from istapp.sampling import BlockSampling
 
 
@@ -151,12 +148,3 @@ class GDN(Network):
 
 
 METHOD = GDN
-
-
-def build(weights: str | Path | None = None) -> Method:
-    """Return GDN with the given weights, or all that are shipped.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
-    return loading.build_per_ratio(GDN, weights)

@@ -10,16 +10,12 @@ no single one is minimised. Step :math:`\rho = 1`, 400 iterations, no trainable 
 chosen on training images (`data/results/tuning.csv`), never on a test set. Chapter 02 derives it.
 """
 
-from pathlib import Path
-from typing import Any
-
 from torch import Tensor
 
-from istapp.method import loading
 from istapp.method.base import Method
 from istapp.method.options import Option
 from istapp.sampling import BlockSampling
-from istapp.solvers.priors import CycleSpinning, Wavelet
+from istapp.solvers.priors import CycleSpinning, Prior, Wavelet
 from istapp.solvers.proximal import ista
 
 #: The weight of the prior: the best mean over ratios on training images.
@@ -27,29 +23,31 @@ LAMBDA = 0.016
 
 
 class ISTA(Method):
-    """ISTA with the cycle-spun wavelet prior."""
+    """ISTA with the cycle-spun wavelet prior; `fista` and `tv` change the solver and the prior."""
 
     name = "ista"
     options = (
         Option("lam", LAMBDA, "the weight of the prior", 0, 1000),
         Option("iterations", 400, "steps, each the same work", 1, 100_000),
     )
+    solver = staticmethod(ista)
 
-    def __init__(self, lam: float = LAMBDA, iterations: int = 400) -> None:
-        """Weigh the prior by `lam` and take that many steps."""
-        self.lam, self.iterations = lam, iterations
-        self.variant = "" if (lam, iterations) == (LAMBDA, 400) else f"lambda {lam:g}, {iterations} iterations"
+    def __init__(self, lam: float | None = None, iterations: int | None = None) -> None:
+        """Weigh the prior by `lam` and take that many steps, by default as `options` says."""
+        usual = [option.default for option in self.options]
+        self.lam = usual[0] if lam is None else lam
+        self.iterations = usual[1] if iterations is None else iterations
+        changed = [self.lam, self.iterations] != usual
+        self.variant = f"lambda {self.lam:g}, {self.iterations} iterations" if changed else ""
+
+    def prior(self) -> Prior:
+        """Return the prior, new for every call, so that its shifts do not depend on earlier images."""
+        return CycleSpinning(Wavelet())
 
     def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
-        """Run ISTA from the back-projection."""
-        prior = CycleSpinning(Wavelet())  # new each time, so that the shifts do not depend on earlier images
-        return ista(y, sampling, prior, self.lam, self.iterations, step=1 / sampling.norm, track=False).x
+        """Run the solver from the back-projection."""
+        step = 1 / sampling.norm
+        return self.solver(y, sampling, self.prior(), self.lam, self.iterations, step, track=False).x
 
 
 METHOD = ISTA
-
-
-def build(weights: str | Path | None = None, **options: Any) -> ISTA:
-    """Return ISTA; `METHOD.options` has its options."""
-    loading.no_weights("ista", weights)
-    return ISTA(**options)

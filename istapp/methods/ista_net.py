@@ -12,14 +12,11 @@ H(H(r)) - r\|^2` of every stage. Q is computed from the stored second moment of 
 fitted anew for each ratio.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.method import loading
-from istapp.method.base import Method, Network
+from istapp.method.base import Network
 from istapp.methods.linear import apply_blocks, linear_initialisation
 from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling
@@ -104,12 +101,3 @@ class ISTANet(Network):
 
 
 METHOD = ISTANet
-
-
-def build(weights: str | Path | None = None) -> Method:
-    """Return ISTA-Net with the given weights, or all that are shipped.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
-    return loading.build_per_ratio(ISTANet, weights)

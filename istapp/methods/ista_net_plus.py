@@ -85,7 +85,7 @@ def build(weights: str | Path | None = None) -> Method:
     """
     if weights is not None and files.is_checkpoint(weights):
         return _official(Path(weights))
-    return loading.build_per_ratio(ISTANetPlus, weights)
+    return loading.build(ISTANetPlus, weights)
 
 
 #: The official file's names for the parts of a stage, beside ours.

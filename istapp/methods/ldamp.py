@@ -12,13 +12,11 @@ biases in front of a batch normalisation and change nothing.) Ranges are on the 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from istapp.method import loading
-from istapp.method.base import Method, Network
+from istapp.method.base import Network
 from istapp.metrics import ErrorMeasure, mean_squared
 from istapp.sampling import BlockSampling
 from istapp.solvers.amp import Passed, amp
@@ -110,12 +108,3 @@ class LDAMP(Network):
 
 
 METHOD = LDAMP
-
-
-def build(weights: str | Path | None = None) -> Method:
-    """Return LDAMP with the given weights, or the largest that are shipped.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
-    return loading.build(LDAMP, weights)

@@ -7,14 +7,12 @@ is stored once, and Q follows for any sampling matrix. No trainable parameters; 
 
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from istapp.basics import paths
-from istapp.method import loading
 from istapp.method import weights as files
 from istapp.method.base import Method
 from istapp.sampling import BLOCK, BlockSampling
@@ -78,9 +76,3 @@ class Linear(Method):
 
 
 METHOD = Linear
-
-
-def build(weights: str | Path | None = None) -> Linear:
-    """Return the linear method; it has neither weights nor options."""
-    loading.no_weights("linear", weights)
-    return Linear()

@@ -17,15 +17,12 @@ prints 6.12 M for any ratio, which no ratio comes to.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from istapp.basics.errors import UserError
-from istapp.method import loading
-from istapp.method.base import Method
 from istapp.methods.dpa_net import Bottleneck, SmallBlocks, convolution, initialise
 from istapp.metrics import ErrorMeasure, mean_absolute
 from istapp.sampling import BlockSampling
@@ -125,12 +122,3 @@ class MACNet(SmallBlocks):
 
 
 METHOD = MACNet
-
-
-def build(weights: str | Path | None = None) -> Method:
-    """Return MAC-Net with the given weights, or all that are shipped.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
-    return loading.build_per_ratio(MACNet, weights)

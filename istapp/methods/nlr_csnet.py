@@ -17,7 +17,6 @@ computed. The x-step then is exact: with the non-local mean :math:`Wf`,
 The :math:`\theta`-step is a number of Adam's steps, as in `istapp.methods.dip`, whose network this is.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from istapp.basics.errors import UserError
-from istapp.method import loading
 from istapp.method.options import Option
 from istapp.methods.dip import DeepImagePrior, Penalty
 
@@ -126,9 +124,3 @@ class NLRCSNet(DeepImagePrior):
 
 
 METHOD = NLRCSNet
-
-
-def build(weights: str | Path | None = None, **options: Any) -> NLRCSNet:
-    """Return the method; `NLRCSNet.options` has its options."""
-    loading.no_weights("nlr-csnet", weights)
-    return NLRCSNet(**options)

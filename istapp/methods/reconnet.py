@@ -19,14 +19,11 @@ first layer is the best linear estimate Q (see `linear`) and the convolutions pa
 network begins where a linear method ends; the authors begin at random and take a million steps.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from istapp.method import loading
-from istapp.method.base import Method, Tied
+from istapp.method.base import Tied
 from istapp.methods.linear import linear_initialisation
 from istapp.sampling import BLOCK, BlockSampling, measurements
 
@@ -94,12 +91,3 @@ class ReconNet(Tied):
 
 
 METHOD = ReconNet
-
-
-def build(weights: str | Path | None = None) -> Method:
-    """Return ReconNet with the given weights, or all that are shipped.
-
-    Raises:
-        UserError: no weights, or another network's.
-    """
-    return loading.build_per_ratio(ReconNet, weights)

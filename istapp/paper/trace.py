@@ -222,6 +222,6 @@ def _run(run: str, rows: Sequence[Row]) -> Iterator[Step]:
     state = "as recorded" if digest and digest == ledger.recorded().get(curve) else "not as recorded"
     yield Step(
         "run", f"{run}: {header['steps']} steps on {header['training_set']} ({short(header['training_hash'])}), seed "
-        f"{header['seed']}, {header['minutes']:.0f} min on {header['device']}, commit {header['commit']}; "
+        f"{header['seed']}, {weights.where(header)}, commit {header['commit']}; "
         f"{curve} {state}", state == "as recorded",
     )  # fmt: skip

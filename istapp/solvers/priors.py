@@ -236,31 +236,37 @@ class TV:
         r"""Return :math:`v + t\,\mathrm{div}\,p` for the dual :math:`p`, :math:`\|p_i\| \le 1`, found iteratively."""
         if t <= 0:
             return v
-        p = q = torch.zeros_like(v).repeat(1, 2, 1, 1)
+        scaled = v / t  # the dual of v / t at t = 1 has the same solution, and saves a product a step
+        p = q = torch.cat([torch.zeros_like(v)] * 2, 1)
         momentum = 1.0
         for _ in range(self.iterations):
-            # 8 bounds the norm of the discrete Laplacian, so 1/(8t) is a safe step of the dual.
-            ascent = q + _gradient(v + t * _divergence(q)) / (8 * t)
+            # 8 bounds the norm of the discrete Laplacian, so 1/8 is a safe step of the dual.
+            ascent = q + _gradient(_add_divergence(scaled, q)) / 8
             p_next = ascent / _length(ascent).clamp(min=1)
             following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-            q = p_next + (momentum - 1) / following * (p_next - p)
+            q = torch.lerp(p, p_next, 1 + (momentum - 1) / following)
             p, momentum = p_next, following
-        return v + t * _divergence(p)
+        return t * _add_divergence(scaled, p)
 
 
 def _length(p: Tensor) -> Tensor:
-    """Length of each pixel's vector, (B, 2, H, W) -> (B, 1, H, W); vector_norm is slow over so short an axis."""
-    return torch.hypot(p[:, :1], p[:, 1:])
+    """Length of each pixel's vector, (B, 2, H, W) -> (B, 1, H, W); hypot and vector_norm take three times as long."""
+    return (p[:, :1].square() + p[:, 1:].square()).sqrt()
 
 
 def _gradient(x: Tensor) -> Tensor:
     """Forward differences down and right, (B, 1, H, W) -> (B, 2, H, W)."""
-    down = F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))
-    right = F.pad(x[..., :, 1:] - x[..., :, :-1], (0, 1))
-    return torch.cat([down, right], 1)
+    out = torch.cat([torch.zeros_like(x)] * 2, 1)
+    out[:, :1, :-1] = x[..., 1:, :] - x[..., :-1, :]
+    out[:, 1:, :, :-1] = x[..., 1:] - x[..., :-1]
+    return out
 
 
-def _divergence(p: Tensor) -> Tensor:
-    """The negative adjoint of `_gradient`, (B, 2, H, W) -> (B, 1, H, W)."""
-    down, right = p[:, :1, :-1, :], p[:, 1:, :, :-1]
-    return F.pad(down, (0, 0, 0, 1)) - F.pad(down, (0, 0, 1, 0)) + F.pad(right, (0, 1)) - F.pad(right, (1, 0))
+def _add_divergence(x: Tensor, p: Tensor) -> Tensor:
+    """Add the negative adjoint of `_gradient` at `p`, (B, 2, H, W), to a copy of `x`, (B, 1, H, W)."""
+    out, down, right = x.clone(), p[:, :1, :-1, :], p[:, 1:, :, :-1]
+    out[..., :-1, :] += down
+    out[..., 1:, :] -= down
+    out[..., :-1] += right
+    out[..., 1:] -= right
+    return out

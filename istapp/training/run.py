@@ -80,10 +80,11 @@ class Result:
         step: steps taken.
         pixels: training pixels seen.
         minutes: time spent training, over all calls.
-        pixels_per_second: mean over the whole run.
+        pixels_per_second: mean over what the last machine did.
         curve: a row per validation: step, pixels, minutes, loss, rate, and PSNR per ratio in dB.
         weights: the averaged (or last) weights.
         budget: pixels in all, as the recipe said or the clock afforded.
+        machines: what each machine did, in order: device, steps, pixels, minutes.
     """
 
     done: bool
@@ -94,3 +95,4 @@ class Result:
     curve: list[dict[str, float]] = field(default_factory=list)
     weights: dict[str, Tensor] = field(default_factory=dict)
     budget: float = 0.0
+    machines: list[dict[str, Any]] = field(default_factory=list)

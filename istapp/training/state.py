@@ -85,6 +85,15 @@ def peek(prefix: Path) -> dict[str, Any] | None:
         raise UserError(f"{pieces[0]} is damaged ({type(error).__name__}); remove it to start this run anew") from None
 
 
+def machines(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what each machine did of a state, in order: device, steps, pixels, minutes.
+
+    A state from before this was kept tells of all its steps together, and of no device: ``unknown``.
+    """
+    alone = {"device": "unknown", "steps": state["step"], "pixels": state["pixels"], "minutes": state["seconds"] / 60}
+    return list(state.get("machines", [alone]))
+
+
 def _pieces(prefix: Path) -> list[tuple[tuple[int, int, int], Path]]:
     """Return ((step, piece, of), path) of every piece, sorted."""
     pattern = re.compile(re.escape(prefix.name) + r"\.state-(\d+)-(\d+)of(\d+)\.pt")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from istapp.basics.errors import UserError, reason
 from istapp.basics.paths import write_table
 from istapp.basics.progress import line
+from istapp.basics.provenance import device_name
 from istapp.method.base import Tied
 from istapp.method.precision import exact_float32, lay_out
 from istapp.training import state
@@ -65,6 +66,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.precision == "float16")
         self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         self.step, self.pixels, self.seconds, self.curve = 0, 0, 0.0, []
+        self.elsewhere: list[dict[str, Any]] = []
         self.decay_from: float | None = None
         self.total, self.counted = torch.zeros((), device=self.device), 0
         self._resume()
@@ -121,6 +123,9 @@ class Trainer:
             self.scaler.load_state_dict(stored["scaler"])
         self.step, self.pixels, self.seconds = stored["step"], stored["pixels"], stored["seconds"]
         self.curve, self.decay_from = stored["curve"], stored["decay_from"]
+        machines = state.machines(stored)
+        here_before = machines[-1:] and machines[-1]["device"] == device_name(self.device)
+        self.elsewhere = machines[:-1] if here_before else machines
         self.total, self.counted = torch.tensor(stored["total"], device=self.device), stored["counted"]
 
     def _stored(self) -> dict[str, Any] | None:
@@ -142,13 +147,26 @@ class Trainer:
             )
         return stored
 
+    @property
+    def machines(self) -> list[dict[str, Any]]:
+        """What each machine did: device, steps, pixels, minutes; the last is this one, once it has taken a step."""
+        so_far = {"steps": self.step, "pixels": self.pixels, "minutes": self.seconds / 60}
+        here = {key: value - sum(each[key] for each in self.elsewhere) for key, value in so_far.items()}
+        return [*self.elsewhere, {"device": device_name(self.device), **here}] if here["steps"] else self.elsewhere
+
+    @property
+    def speed(self) -> float:
+        """Pixels per second on the last machine, 0 before the first step."""
+        last = self.machines[-1] if self.machines else {"minutes": 0}
+        return last["pixels"] / (60 * last["minutes"]) if last["minutes"] else 0.0
+
     def _content(self) -> dict[str, Any]:
         """Return everything that the next step depends on, the sampling matrix left out: (seed, step) tells it."""
         return {
             "identity": self.run.identity, "network": self.network.state_dict(), "average": self.average,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "step": self.step, "pixels": self.pixels, "seconds": self.seconds, "curve": self.curve,
-            "ending": self.recipe.ending, "decay_from": self.decay_from,
+            "machines": self.machines, "ending": self.recipe.ending, "decay_from": self.decay_from,
             "total": self.total.item(), "counted": self.counted,
         } | ({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {})  # fmt: skip
 
@@ -300,7 +318,7 @@ class Trainer:
     def _report(self, row: dict[str, float], mean: float) -> None:
         if self.run.quiet:
             return
-        speed = self.pixels / self.seconds
+        speed = self.speed
         left = max(0.0, self.recipe.pixels - self.pixels) / speed / 60
         line(
             f"{self.pixels / 1e6:.1f} of {self.recipe.pixels / 1e6:.1f} Mpixel  loss {row['loss']:.3e}  "
@@ -310,8 +328,8 @@ class Trainer:
     def _result(self) -> Result:
         if self.done:
             self.network.load_state_dict(self.average)
-        speed = self.pixels / self.seconds if self.seconds else 0.0
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.average.items()}
         return Result(
-            self.done, self.step, self.pixels, self.seconds / 60, speed, list(self.curve), weights, self.recipe.pixels
-        )
+            self.done, self.step, self.pixels, self.seconds / 60, self.speed, list(self.curve), weights,
+            self.recipe.pixels, self.machines,
+        )  # fmt: skip
