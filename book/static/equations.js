@@ -66,8 +66,22 @@
     }
   }
 
+  /* A formula within a line cannot be broken; one that is longer than its paragraph is wide becomes smaller. */
+  function fitInLine(items) {
+    for (const item of items) if (item.typesetRoot.style.fontSize) item.typesetRoot.style.fontSize = "";
+    const shares = items.map(({ typesetRoot }) => {
+      const room = typesetRoot.closest("p, li, dd, td, div")?.clientWidth;
+      return room ? room / typesetRoot.getBoundingClientRect().width : 1;
+    });
+    items.forEach(({ typesetRoot }, n) => {
+      if (shares[n] < 1) typesetRoot.style.fontSize = `${Math.floor(100 * Math.max(SMALLEST, shares[n]))}%`;
+    });
+  }
+
   function fitAll() {
-    for (const item of MathJax.startup.document.math) if (item.display) fit(item);
+    const items = [...MathJax.startup.document.math];
+    items.filter((item) => item.display).forEach(fit);
+    fitInLine(items.filter((item) => !item.display));
   }
 
   let width = 0;
