@@ -23,7 +23,7 @@ UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip
 # libgomp's threads spin against each other: one thread a process, two processes.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help book test look verify audit lab publish address picture clean
+.PHONY: help book test look verify audit lab publish archive pdf address picture clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +34,8 @@ help:
 	@echo "make audit      look the pinned packages up among known faults (asks a database on the network)"
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make publish    execute nothing; refuse what is stale or edited; ready build/html for a web host"
+	@echo "make archive    publish, then pack pages, sources and their hashes into one zip"
+	@echo "make pdf        print the pages that were built last into one PDF (wants chromium)"
 	@echo "make address URL=https://github.com/OWNER/NAME    write the repository's address everywhere"
 	@echo "make picture    take the README's picture from the cover that was built last"
 	@echo "make clean      remove what was built (the environment stays)"
@@ -53,6 +55,9 @@ book: $(READY)
 
 publish: $(READY)
 	@exec $(BIN)/python book/build.py publish
+
+archive pdf: $(READY)
+	@exec $(BIN)/python book/build.py $@
 
 address: $(READY)
 	@$(BIN)/python book/build.py address -- "$$URL"

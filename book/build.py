@@ -2,6 +2,8 @@
 
 book [--profile smoke]    execute what changed, write and check the pages
 publish                   execute nothing, refuse anything stale or edited, ready the pages for a web host
+archive                   publish, and pack pages, sources and their hashes into one zip
+pdf                       print the pages that were built last into one PDF
 address URL               write the repository's address wherever it belongs
 """
 
@@ -13,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline import BuildError, keys, notebooks, pages
+from pipeline import BuildError, archive, keys, notebooks, pages, pdf
 from pipeline.address import write_address
 from pipeline.execute import execute_changed, recorded, stale
 from pipeline.processes import contain
@@ -70,12 +72,26 @@ def publish() -> str:
     return f"make publish: every key holds; {pages.HTML} is ready for a web host"
 
 
+def packed() -> str:
+    """Publish and pack; returns the last line to print."""
+    publish()
+    file = archive.write()
+    return f"make archive: {file} ({file.stat().st_size / 1e6:.0f} MB) opens by its {archive.START}"
+
+
+def printed() -> str:
+    """Print the pages; returns the last line to print."""
+    file = pdf.write()
+    return f"make pdf: {file} ({file.stat().st_size / 1e6:.0f} MB)" if file else f"make pdf: skipped: {pdf.NEEDS}"
+
+
 def main() -> int:
     """Run one command; a fault is shown as it reads, with exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("book").add_argument("--profile", choices=["laptop", "smoke"], default="laptop")
-    commands.add_parser("publish")
+    for name in ("publish", "archive", "pdf"):
+        commands.add_parser(name)
     commands.add_parser("address").add_argument("url")
     given = parser.parse_args()
     try:
@@ -84,7 +100,8 @@ def main() -> int:
         else:
             contain(given.command)
             with alone():
-                last = book(given.profile) if given.command == "book" else publish()
+                others = {"publish": publish, "archive": packed, "pdf": printed}
+                last = book(given.profile) if given.command == "book" else others[given.command]()
     except BuildError as error:
         print(f"{error}\nmake {given.command}: FAILED", file=sys.stderr)
         return 1

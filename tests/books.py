@@ -70,6 +70,7 @@ def write_book(book: Path, toc: str = TOC) -> Path:
         (book / folder).mkdir(parents=True)
     (book / "istapp" / "words.py").write_text(WORDS)
     (book / "istapp" / "told.py").write_text(TOLD)
+    (book / "constraints.txt").write_text("# no version: the small book is computed with what is there\n")
     (book / "data" / "words.txt").write_text("forty-two")
     (book / "data" / "unread.txt").write_text("nobody reads this")
     (book / "book" / "trial_cover.md").write_text(COVER)

@@ -26,16 +26,18 @@ OUTSIDE = """(() => {
         for (let at = each.parentElement; at && at !== document.body; at = at.parentElement)
             if (["auto", "scroll"].includes(getComputedStyle(at).overflowX)) return true;
     };
+    // (the words of a formula for those who hear it are hidden in a box of its own)
     const cut = (each) => getComputedStyle(each).overflowX === "hidden" && each.scrollWidth > each.clientWidth + 1
-        && each.clientWidth > 1 && each.textContent.trim();
+        && each.clientWidth > 1 && each.textContent.trim() && !each.classList.contains("math");
     const found = [...document.querySelectorAll("main *, footer *")].filter((each) => each.checkVisibility()
-        && !each.closest("svg, mjx-assistive-mml, .visually-hidden, select")
+        && !each.closest("svg, mjx-assistive-mml, .visually-hidden, select, .bd-sidebar-secondary")
         && (each.getBoundingClientRect().right > width + 1 || cut(each)) && !held(each));
     const named = (each) => `<${each.localName} class="${each.className}"> ${each.textContent.trim().slice(0, 50)}`;
     const whole = document.documentElement.scrollWidth;
     return [...(whole > width ? [`the page is ${whole} pixels wide`] : []), ...found.slice(0, 5).map(named)];
 })()"""
-SERIOUS = """axe.run(document, {resultTypes: ["violations"], elementRef: false, %s}).then(({violations}) => violations
+#: axe goes over every element but those of which formulas are drawn: a reader of the screen gets these in words.
+SERIOUS = """axe.run({exclude: [["mjx-container"]]}, {resultTypes: ["violations"], elementRef: false, %s}).then(({violations}) => violations
     .filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
         `${each.id} (${each.nodes.length}): ${each.help}; ${each.nodes[0].html.slice(0, 160)}`
         + ` at ${each.nodes[0].target}`))"""

@@ -22,6 +22,7 @@ def test_page_shows_outputs_minutes_and_local_mathematics(built):
     assert 'id="equation-1-1"' in page and 'href="#equation-1-1"' in page
     assert '<span class="section-number">1. </span>A trial' in page and ">Fig. 1.1 <" in page
     assert "papermill" not in page and "injected" not in page and "colab" not in page.lower()
+    assert "issues/new" not in page, "without an address nobody could be told"
 
 
 def test_key_holds_what_was_read_and_no_more(built):
@@ -111,6 +112,7 @@ def test_address_brings_colab_buttons_that_lead_to_the_source(book):
     assert build(book, "address", "https://github.com/someone/a-book").returncode == 0
     assert build(book, "publish").returncode == 0
     page = (book / "build" / "html" / "notebooks" / "01_trial.html").read_text(encoding="utf-8")
+    assert 'href="https://github.com/someone/a-book/issues/new?title=' in page
     (button,) = set(re.findall(r'href="(https://colab[^"]*)"', page))
     assert button == "https://colab.research.google.com/github/someone/a-book/blob/main/notebooks/01_trial.ipynb"
 

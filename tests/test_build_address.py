@@ -31,6 +31,7 @@ def test_address_is_written_everywhere_and_once(checkout):
     for name, text in first.items():
         assert URL in text, name
     assert 'colab_url: "https://colab.research.google.com"' in first["_config.yml"]
+    assert re.search(r"^  use_issues_button: true", first["_config.yml"], re.M)
     assert re.search(rf'^repository-code: "{URL}"$', first["CITATION.cff"], re.M)
     assert first["README.md"].startswith("# ") and first["README.md"].count("badge.svg") == 2
     opened = re.search(r"blob/main/(\S+?)\)", first["README.md"])[1]

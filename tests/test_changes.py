@@ -117,3 +117,27 @@ def test_weights_whose_header_was_made_better_are_told(folder, capsys, monkeypat
         code == 2 and f"{copied.name}: changed\n  weights_hash {header['weights_hash'][:16]}, training_set T91" in out
     )
     assert write(capsys, copied.name)[0] == 0
+
+
+def test_what_differs_from_an_older_ledger_is_told_and_recorded_nowhere(folder, capsys, tmp_path_factory):
+    older = tmp_path_factory.mktemp("older") / "ledger.csv"
+    shutil.copy(folder / "ledger.csv", older)
+    before = (folder / "ledger.csv").read_bytes()
+    assert main(["ledger", "--since", str(older)]) == 0
+    assert capsys.readouterr().out == "every number and verdict is as it was\n"
+    path = folder / "main.csv"
+    path.write_text(path.read_text().replace(",28.4000,", ",28.9000,"))
+    assert main(["ledger", "--since", str(older)]) == 0
+    assert "verdict: table1/Set11/10/ista-net-pp: ours 28.4000 -> 28.9000" in capsys.readouterr().out
+    assert (folder / "ledger.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["main.csv", "nowhere.csv", "."])
+def test_what_is_no_ledger_is_refused_in_one_line(folder, capsys, what):
+    assert main(["ledger", "--since", str(folder / what)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_telling_and_recording_exclude_each_other(folder, capsys):
+    assert main(["ledger", "--since", str(folder / "ledger.csv"), "--write"]) == 2
+    assert "one of the two" in capsys.readouterr().err

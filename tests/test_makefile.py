@@ -46,3 +46,21 @@ def test_the_workflows_pin_their_actions_and_ask_for_few_rights(file):
     assert workflow["permissions"] == {"contents": "read"} and workflow["concurrency"]["group"]
     actions = re.findall(r"uses: (.*)", text)
     assert actions and all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action) for action in actions)
+
+
+def test_a_pull_request_gets_a_preview_and_the_ledgers_difference():
+    """With the rights to read alone; what is published is none of its business."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["build"]["steps"]
+    own = [step for step in steps if step.get("if") == "github.event_name == 'pull_request'"]
+    assert [step.get("with", {}).get("path") for step in own] == ["build/html", None]
+    assert "istapp ledger --since" in own[1]["run"] and "${{" not in own[1]["run"]
+    assert steps[0]["with"]["fetch-depth"] == 2, "the base of the pull request is HEAD^1"
+    assert "permissions" not in workflow["jobs"]["build"]
+
+
+def test_help_names_every_command():
+    """`make help` lists what a person may call, and nothing that does not exist."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r'@echo "make (\w+)', text))
+    assert named | {"help"} == set(re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split())

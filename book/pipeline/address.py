@@ -1,7 +1,7 @@
 """One address: write the repository's address wherever it belongs, as often as it changes.
 
-`_config.yml` (repository and Colab buttons), the setup cell and its copy in every chapter, CITATION.cff, and a line of
-badges below the README's title and its clone command.
+`_config.yml` (buttons for the repository, for feedback and for Colab), the setup cell and its copy in every chapter,
+CITATION.cff, and a line of badges below the README's title and its clone command.
 """
 
 import json
@@ -66,6 +66,7 @@ def write_address(url: str) -> str:
         (r'^(  url: )".*?"', rf'\1"{url}"'),
         (r'^(  colab_url: )".*?"', rf'\1"{COLAB}"'),
         (r"^(  use_repository_button: )\w+", r"\1true"),
+        (r"^(  use_issues_button: )\w+", r"\1true"),
     )
     substitute(SETUP, (r'^(ADDRESS = )".*?"', rf'\1"{url}"'))
     write_setup_cells()

@@ -66,7 +66,7 @@ def stage() -> tuple[str, list[str]]:
         hidden = shutil.ignore_patterns("__pycache__", ".*", "*.ipynb")
         shutil.copytree(notebooks.FOLDER, SITE / "notebooks", ignore=hidden, ignore_dangling_symlinks=True)
     tables = [path.relative_to(ROOT) for path in (ROOT / "data").rglob("*.csv")]
-    for path in [Path("_config.yml"), Path("_toc.yml"), *tables]:
+    for path in [Path("_config.yml"), Path("_toc.yml"), Path("CITATION.cff"), *tables]:
         (SITE / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, SITE / path)
     if why := demo.write(SITE):

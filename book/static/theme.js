@@ -13,4 +13,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"));
   document.querySelectorAll("i.theme-switch").forEach((picture) => picture.removeAttribute("title"));
   document.querySelectorAll("svg.theme-switch title").forEach((title) => title.remove());
+  document.querySelectorAll("summary[aria-label]").forEach((summary) => summary.removeAttribute("aria-label"));
+  // The works of a bibliography are entries, not items, and a list without items is none.
+  document.querySelectorAll(".citation-list").forEach((list) => list.removeAttribute("role"));
 });

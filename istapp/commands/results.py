@@ -25,6 +25,7 @@ def add(command: Adder) -> None:
     book = command(ledger, "print the ledger and check that it follows from the rows", "")
     book.add_argument("--write", action="store_true", help="record it anew, after telling what that changes")
     book.add_argument("--accept", metavar="FILE", nargs="+", default=[], help="with --write: what may have changed")
+    book.add_argument("--since", type=Path, metavar="FILE", help="only tell what differs from an older ledger.csv")
     path = command(
         trace, "print how a number got here: file, rows, weights, run, cell, verdict, page",
         "table1/Set11/10/ista-net-pp",
@@ -52,7 +53,12 @@ def ledger(options: argparse.Namespace) -> int:
 
     if options.accept and not options.write:
         raise UserError("--accept goes with --write: istapp ledger --write --accept FILE")
+    if options.since and options.write:
+        raise UserError("--since only tells, and --write records: one of the two")
     found = ledger.entries()
+    if options.since:
+        print("\n".join(changes.since(found, options.since)) or "every number and verdict is as it was")
+        return 0
     if options.write:
         if pending := changes.pending(found):
             print(changes.told(pending))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from istapp.basics import paths
 from istapp.basics.errors import UserError
+from istapp.basics.paths import read_text
 from istapp.experiments import rows
 from istapp.method import weights
 from istapp.paper import ledger
@@ -52,7 +53,7 @@ def pending(found: Sequence[Entry], folder: Path | None = None) -> list[Change]:
         if recorded.get(name) != there.get(name):
             path = (paths.WEIGHTS if name.endswith(".safetensors") else folder) / name
             changes.append(Change(name, what, tuple(_content_changed(path, recorded.get(name)))))
-    cells = _cells_changed(found, folder)
+    cells = _cells_changed(found, folder / ledger.LEDGER)
     return changes + ([Change(ledger.LEDGER, "changed", tuple(cells))] if cells else [])
 
 
@@ -80,6 +81,17 @@ def record(found: Sequence[Entry], accepted: Collection[str] = (), folder: Path 
         )
     ledger.write(folder)
     return changes
+
+
+def since(found: Sequence[Entry], older: Path) -> list[str]:
+    """Return lines on how the entries `found` differ from a ledger that was stored before, verdicts first.
+
+    Raises:
+        UserError: `older` is no ledger.
+    """
+    if not read_text(older).startswith("id,"):
+        raise UserError(f"{older} is no ledger; name a ledger.csv as `istapp ledger --write` makes it")
+    return _cells_changed(found, older)
 
 
 def told(changes: Sequence[Change]) -> str:
@@ -166,9 +178,8 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     return run.stdout if run.returncode == 0 else None
 
 
-def _cells_changed(found: Sequence[Entry], folder: Path) -> list[str]:
-    """Say which entries differ from the stored ones, verdicts first."""
-    path = folder / ledger.LEDGER
+def _cells_changed(found: Sequence[Entry], path: Path) -> list[str]:
+    """Say which entries differ from those that are stored in a file, verdicts first."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     stored = {row.get("id") or "": row for row in csv.DictReader(lines)}
     now = {entry.id: ledger.as_row(entry) for entry in found}
