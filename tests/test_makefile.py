@@ -21,7 +21,7 @@ def commands(tmp_path: Path) -> Path:
     for name in ("python", "uv"):
         (tmp_path / ".venv" / "bin" / name).write_text(SAYING)
         (tmp_path / ".venv" / "bin" / name).chmod(0o755)
-    for name in ("requirements.txt", "constraints.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "constraints.txt", "hashes.txt", "pyproject.toml"):
         (tmp_path / name).touch()
     return tmp_path
 
@@ -46,3 +46,11 @@ def test_the_workflows_pin_their_actions_and_ask_for_few_rights(file):
     assert workflow["permissions"] == {"contents": "read"} and workflow["concurrency"]["group"]
     actions = re.findall(r"uses: (.*)", text)
     assert actions and all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action) for action in actions)
+
+
+def test_every_library_but_torch_has_hashes_of_the_version_that_is_pinned():
+    entry = re.compile(r"^([\w.-]+)==(\S+)((?: \\\n.*)*)", re.M)
+    found = [entry.findall((ROOT / name).read_text(encoding="utf-8")) for name in ("constraints.txt", "hashes.txt")]
+    pinned, hashed = ([(library, version) for library, version, _ in entries] for entries in found)
+    assert pinned and sorted(pinned) == sorted(hashed)
+    assert [library for library, _, lines in found[1] if "--hash=sha256:" not in lines] == ["torch"]
