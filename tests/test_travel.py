@@ -56,7 +56,7 @@ def test_what_a_processor_has_begun_is_packed_for_a_gpu_to_go_on_with(
     monkeypatch.setattr(campaigns, "ALL", {begun.id: begun})
     assert queue.run(begun, places=home, quiet=True, pixels=8 * STEP) and queue.status(begun.id, home) == "done"
     assert Plan.of(home).next(home) == "one"
-    travel.pack(tmp_path / "luggage", say=lambda _: None)
+    travel.pack(tmp_path / "luggage", ["photos"], say=lambda _: None)
     assert [path.name.split(".")[1] for path in (tmp_path / "luggage").glob("*.pt")] == ["stable"]
     there = Places.in_folder(tmp_path / "luggage")
     assert queue.run(begun, places=there, quiet=True, pixels=16 * STEP)
