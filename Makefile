@@ -23,12 +23,13 @@ UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip
 # libgomp's threads spin against each other: one thread a process, two processes.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help book test verify audit lab publish address picture clean
+.PHONY: help book test look verify audit lab publish address picture clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book       execute the chapters that changed, write build/html"
 	@echo "make test       run the tests"
+	@echo "make look       look at every page that was built last in chromium: light, dark, wide, narrow"
 	@echo "make verify     run the slow parity tests (wants ISTAPP_OFFICIAL and ISTAPP_DATA)"
 	@echo "make audit      look the pinned packages up among known faults (asks a database on the network)"
 	@echo "make lab        open the chapters in JupyterLab"
@@ -61,6 +62,12 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --junitxml=build/tests.xml \
 		&& echo "make test: passed; the report is $$PWD/build/tests.xml" \
 		|| { echo "make test: FAILED; the report is $$PWD/build/tests.xml"; exit 1; }
+
+look: $(READY)
+	@mkdir -p build
+	@$(BIN)/python -m pytest -m look -n 2 --junitxml=build/look.xml tests/test_site.py \
+		&& echo "make look: passed; the report is $$PWD/build/look.xml" \
+		|| { echo "make look: FAILED; the report is $$PWD/build/look.xml"; exit 1; }
 
 verify: $(READY)
 	@mkdir -p build

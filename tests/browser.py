@@ -67,10 +67,10 @@ class Browser:
         message, _, self.rest = self.rest.partition(b"\0")
         return json.loads(message)
 
-    def open(self, page: Path) -> None:
+    def open(self, page: Path, query: str = "") -> None:
         """Load a file and wait until it is there."""
         self.events = []
-        self.do("Page.navigate", url=page.as_uri())
+        self.do("Page.navigate", url=page.as_uri() + (f"?{query}" if query else ""))
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 

@@ -19,6 +19,27 @@ from packaging.utils import canonicalize_name
 from pipeline.notebooks import chapters
 
 URL = "https://github.com/someone/a-book"
+#: Colab's module for files, in which a reader chooses what lies in a folder and downloads are noted.
+FILES = """
+from pathlib import Path
+
+def upload():
+    chosen = {{file.name: file.read_bytes() for file in Path({chosen}).iterdir()}}
+    for name, data in chosen.items():  # Colab leaves them in the working folder, too
+        Path(name).write_bytes(data)
+    return chosen
+
+def download(name):
+    with open("downloads.txt", "a") as noted:
+        print(Path(name).name, file=noted)
+"""
+#: The part by which Colab asks the browser for the notebook.
+MESSAGE = """
+def blocking_request(kind, timeout_sec=None):
+    assert kind == "get_ipynb"
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": ["# Your own photograph\\n", "mine"]}]
+    return {"ipynb": {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 0}}
+"""
 pytestmark = pytest.mark.xdist_group("colab")
 
 
@@ -75,7 +96,9 @@ def colab(tmp_path_factory) -> Path:
     stub = folder / "stub"
     (stub / "google" / "colab").mkdir(parents=True)
     (stub / "google" / "colab" / "__init__.py").touch()
-    (stub / "google" / "colab" / "files.py").write_text("def upload():\n    return {}\n")
+    (stub / "google" / "colab" / "files.py").write_text(FILES.format(chosen=repr(str(folder / "chosen"))))
+    (stub / "google" / "colab" / "_message.py").write_text(MESSAGE)
+    (folder / "chosen").mkdir()
     (stub / "sitecustomize.py").write_text("import google.colab\n")  # as Colab's kernel does
     redirect = {"COUNT": "1", "KEY_0": f"url.{copy.as_uri()}.insteadOf", "VALUE_0": URL}
     kernel = folder / "share" / "kernels" / "colab"
@@ -135,6 +158,27 @@ def test_every_chapter_finds_its_imports_in_colab(colab, execute, tmp_path):
     notebook["cells"] = code[:2] + [code[2] | {"source": "\n".join(sorted(imports))}]
     (tmp_path / "imports.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     execute(tmp_path / "imports.ipynb")
+
+
+def test_a_photograph_is_taken_from_the_reader_and_work_is_kept(colab, execute, tmp_path):
+    """Chapter 13 with its upload switched on, up to the photograph, and the cell that keeps what was written."""
+    notebook = json.loads((colab / "origin" / "notebooks" / "13_your_own_photograph.ipynb").read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    sources = ["".join(cell["source"]) for cell in code]
+    opens = next(n for n, source in enumerate(sources) if "original = opened(photo, upload)" in source)
+    kept = next(n for n, source in enumerate(sources) if "work.save(keep)" in source)
+    assert 'keep = ""' in sources[kept]
+    code[kept]["source"] = sources[kept].replace('keep = ""', 'keep = "download"')
+    asked = next(n for n in range(opens) if "upload = False" in sources[n])
+    code[asked]["source"] = sources[asked].replace("upload = False", "upload = True")
+    looks = "assert (original.name, original.size, original.colour) == ('mine', (300, 451), True), original"
+    notebook["cells"] = [*code[: opens + 1], code[opens] | {"id": "looks", "source": looks}, code[kept]]
+    (tmp_path / "chapter.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    shutil.copy(ROOT / "data" / "photos" / "chelsea.png", colab / "chosen" / "mine.png")
+    execute(tmp_path / "chapter.ipynb")
+    (file,) = (colab / "content").glob("your-own-photograph-*.ipynb")
+    assert json.loads(file.read_text())["cells"][0]["source"] == ["# Your own photograph\n", "mine"]
+    assert (colab / "content" / "downloads.txt").read_text().split() == [file.name]
 
 
 @pytest.mark.parametrize("demand", [None, "numpy>=99"])

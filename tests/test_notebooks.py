@@ -102,6 +102,23 @@ def test_begins_with_title_setup_and_parameters(path):
     assert "parameters" in parameters["tags"] and re.match(r'profile = "laptop"', parameters["source"])
 
 
+@named([path for path in NOTEBOOKS if path.stem != "cover"])
+def test_device_and_minutes_are_said_before_anything_runs(path):
+    """A GPU is asked of Colab where the chapter says what it is good for, and nowhere else."""
+    first, *_ = cells(path)
+    device = re.search(r"^\*\*Device:\*\* (.+)  \n\*\*Minutes to run:\*\* \S", first["source"], re.M)
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    assert device and metadata.get("accelerator") == ("GPU" if "a GPU for" in device[1] else None)
+    assert "a GPU for" not in device[1] or "--device cuda" in prose(path) + str(cells(path))
+
+
+@named([*CHAPTERS, ROOT / "notebooks" / "add_your_own.ipynb"])
+def test_what_a_reader_wrote_can_be_kept(path):
+    (keep,) = [cell for cell in cells(path, "code") if "save" in cell["tags"]]
+    assert keep["source"] == (ROOT / "book" / "save_cell.py").read_text(encoding="utf-8").rstrip("\n")
+    assert "remove-cell" in keep["tags"], "a page has nothing to keep"
+
+
 @named(NOTEBOOKS)
 def test_headings_form_a_tree(path):
     levels = [len(marks) for marks in re.findall(r"^(#{1,6}) \S", prose(path), re.M)]

@@ -7,8 +7,11 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from istapp import methods
 from istapp.__main__ import main
-from istapp.experiments import tuning
+from istapp.basics.errors import UserError
+from istapp.basics.paths import read_table
+from istapp.experiments import gap, tuning
 from istapp.experiments.evaluation import read_rows
 from istapp.images import datasets, registry
 from istapp.images.datasets import Image
@@ -80,3 +83,28 @@ def test_a_new_set_is_registered_and_the_others_stay(tmp_path: Path, monkeypatch
     after = written.read_text().splitlines()
     assert [line for line in after if not line.startswith("New,")] == before and len(after) == len(before) + 2
     registry.entries.cache_clear()
+
+
+def test_the_gap_is_taken_on_pieces_and_on_training_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pixels = datasets.photo("camera").pixels
+    crops = [Image(f"crop{i}", pixels[10 * i : 10 * i + 140, 100:240]) for i in range(22)]
+    monkeypatch.setattr(gap, "FILE", tmp_path / "gap.csv")
+    monkeypatch.setattr(gap.datasets, "load", lambda name: crops if name == "Train400" else crops[:2])
+    monkeypatch.setattr(gap, "networks", lambda: (methods.get("linear"), methods.get("tv", iterations=3)))
+    assert main(["study", "gap"]) == 0
+    rows = read_table(tmp_path / "gap.csv", ["dataset", "blocks", "ratio", "images", "ours", "released"])
+    assert [(r["dataset"], r["blocks"], r["ratio"], r["images"]) for r in rows] == [
+        *(("Set11", side, "10", "2") for side in "1240"), ("Set11", "0", "30", "2"), ("Set11", "0", "50", "2"),
+        *(("Train400", "0", ratio, "2") for ratio in ("10", "30", "50")),
+    ]  # fmt: skip
+    one, two, four = (float(r["ours"]) for r in rows[:3])
+    assert one == pytest.approx(two, abs=1e-3) == pytest.approx(four, abs=1e-3)  # it knows nothing beyond a block
+    assert all(float(r["ours"]) > float(r["released"]) for r in rows) and "whole: +" in capsys.readouterr().out
+
+
+def test_the_gap_wants_the_weights_of_the_authors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ISTAPP_OFFICIAL", raising=False)
+    with pytest.raises(UserError, match="set ISTAPP_OFFICIAL"):
+        gap.networks()

@@ -8,34 +8,28 @@ the page is written without the network and says why.
 import base64
 import csv
 import gzip
-import hashlib
 import json
 import os
 import shutil
 import string
 import subprocess
 import sys
-import tarfile
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline import ROOT, BuildError
+from pipeline import ROOT, BuildError, npm
+from pipeline.npm import Unavailable
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 MODULE, WASM = "package/dist/ort.wasm.bundle.min.mjs", "package/dist/ort-wasm-simd-threaded.wasm"
-RUNTIME = ROOT / "build" / "npm" / f"{PACKAGE}-{VERSION}.js"
+RUNTIME = npm.CACHE / f"{PACKAGE}-{VERSION}.js"
 SOURCES = ROOT / "book" / "demo"
 PAGE = Path("book", "in_your_browser.md")
 FOLDER = Path("extra", "demo")  # `html_extra_path` in _config.yml lays `extra` beside the pages
 FIRST = "astronaut"  # the photograph that is shown first
 #: Where the frame stands at first, in pixels from the left and from the top; elsewhere in the middle.
 DETAILS = {"astronaut": (157, 40), "camera": (165, 45), "chelsea": (140, 90), "coffee": (230, 120)}
-
-
-class Unavailable(Exception):
-    """Why the page is written without the network, in words."""
 
 
 def write(site: Path) -> str | None:
@@ -125,8 +119,7 @@ def runtime() -> Path:
         BuildError: what npm fetched is not the package whose hash is known.
     """
     if not RUNTIME.exists():
-        with tempfile.TemporaryDirectory() as beside, tarfile.open(_fetched(Path(beside))) as package:
-            module, wasm = (_member(package, name) for name in (MODULE, WASM))
+        module, wasm = npm.fetched(PACKAGE, VERSION, INTEGRITY, (MODULE, WASM))
         packed = base64.b64encode(gzip.compress(wasm, 9, mtime=0)).decode("ascii")
         text = json.dumps({"module": module.decode("utf-8"), "wasm": packed})
         RUNTIME.parent.mkdir(parents=True, exist_ok=True)
@@ -134,29 +127,3 @@ def runtime() -> Path:
         unfinished.write_text(f"istappDemo.runtime = {text};\n", encoding="utf-8")
         unfinished.replace(RUNTIME)
     return RUNTIME
-
-
-def _member(package: tarfile.TarFile, name: str) -> bytes:
-    file = package.extractfile(name)
-    if file is None:
-        raise BuildError(f"{name} of {PACKAGE} {VERSION} is not a file")
-    return file.read()
-
-
-def _fetched(folder: Path) -> Path:
-    """Fetch the package into `folder` and compare it with its hash."""
-    if shutil.which("npm") is None:
-        raise Unavailable(f"npm, which fetches {PACKAGE}, is not installed")
-    print(f"fetching {PACKAGE} {VERSION} with npm, once ...", flush=True)
-    command = ["npm", "pack", f"{PACKAGE}@{VERSION}", "--ignore-scripts", "--silent"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"npm did not fetch {PACKAGE} {VERSION} within ten minutes") from None
-    found = list(folder.glob("*.tgz"))
-    if done.returncode or len(found) != 1:
-        raise Unavailable(f"npm could not fetch {PACKAGE} {VERSION}")
-    hashed = base64.b64encode(hashlib.sha512(found[0].read_bytes()).digest()).decode("ascii")
-    if f"sha512-{hashed}" != INTEGRITY:
-        raise BuildError(f"npm fetched another {PACKAGE} {VERSION} than the one whose hash book/pipeline/demo.py has")
-    return found[0]

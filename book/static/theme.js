@@ -6,3 +6,11 @@ document.addEventListener("DOMContentLoaded", () => {
   empty.style.display = "none";
   document.body.append(empty);
 });
+
+/* A button is called what stands on it, or a reader who speaks to the browser could not press it: the search button is
+   not "Search" alone where its keys stand beside the word, and the picture of the colour button says nothing more. */
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"));
+  document.querySelectorAll("i.theme-switch").forEach((picture) => picture.removeAttribute("title"));
+  document.querySelectorAll("svg.theme-switch title").forEach((title) => title.remove());
+});

@@ -151,12 +151,13 @@ STUDIES = {
     "damping": "that of message passing, there too",
     "untrained": "DIP and NLR-CSNet on a crop",
     "second-moment": "of the blocks of Train400, for the linear estimate",
+    "gap": "to the authors' weights, on pieces and on training images; asks for ISTAPP_OFFICIAL",
 }
 
 
 def study(options: argparse.Namespace) -> None:
     """Take the rows, or the numbers, that no table asks for and something else rests on."""
-    from istapp.experiments import tuning, untrained
+    from istapp.experiments import gap, tuning, untrained
 
     if options.name == "second-moment":
         tuning.store_second_moment()
@@ -164,7 +165,7 @@ def study(options: argparse.Namespace) -> None:
         for name in untrained.NAMES:
             untrained.run(name)
     else:
-        {"priors": tuning.tune, "damping": tuning.tune_amp}[options.name]()
+        {"priors": tuning.tune, "damping": tuning.tune_amp, "gap": gap.study}[options.name]()
 
 
 def benchmark(options: argparse.Namespace) -> None:

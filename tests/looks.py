@@ -1,0 +1,105 @@
+"""What a browser finds wrong with a page of a built book: each look returns faults, in words."""
+
+import json
+from pathlib import Path
+
+from browser import Browser
+from pipeline import npm
+
+INTEGRITY = "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+AXE = ("axe-core", "4.14.1", INTEGRITY)
+KEPT = npm.CACHE / f"{AXE[0]}-{AXE[1]}.js"
+WIDE, NARROW = 1300, 380  # pixels: a window beside others, a small telephone
+DARK = {"prefers_color_scheme": "dark"}
+
+#: Formulas that are still TeX, and formulas that MathJax refused.
+UNSET = """[...document.querySelectorAll(".math")].filter((each) => !each.querySelector("mjx-container")
+    || each.querySelector("[data-mjx-error]")).map((each) => each.textContent.trim().slice(0, 60))"""
+#: Pictures that are drawn otherwise than their files are.
+FILTERED = """[...document.querySelectorAll("img, canvas, video, svg:not(mjx-container svg)")].filter((each) => {
+    for (let at = each; at; at = at.parentElement)
+        if (!["none", ""].includes(getComputedStyle(at).filter)) return true;
+}).map((each) => each.alt || each.ariaLabel || each.outerHTML.slice(0, 60))"""
+#: What stands out at the right of the screen, where nothing scrolls that holds it; a page that can be pushed aside.
+OUTSIDE = """(() => {
+    const width = document.documentElement.clientWidth, held = (each) => {
+        for (let at = each.parentElement; at && at !== document.body; at = at.parentElement)
+            if (["auto", "scroll"].includes(getComputedStyle(at).overflowX)) return true;
+    };
+    const cut = (each) => getComputedStyle(each).overflowX === "hidden" && each.scrollWidth > each.clientWidth + 1
+        && each.clientWidth > 1 && each.textContent.trim();
+    const found = [...document.querySelectorAll("main *, footer *")].filter((each) => each.checkVisibility()
+        && !each.closest("svg, mjx-assistive-mml, .visually-hidden, select")
+        && (each.getBoundingClientRect().right > width + 1 || cut(each)) && !held(each));
+    const named = (each) => `<${each.localName} class="${each.className}"> ${each.textContent.trim().slice(0, 50)}`;
+    const whole = document.documentElement.scrollWidth;
+    return [...(whole > width ? [`the page is ${whole} pixels wide`] : []), ...found.slice(0, 5).map(named)];
+})()"""
+SERIOUS = """axe.run(document, {resultTypes: ["violations"], elementRef: false, %s}).then(({violations}) => violations
+    .filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
+        `${each.id} (${each.nodes.length}): ${each.help}; ${each.nodes[0].html.slice(0, 160)}`
+        + ` at ${each.nodes[0].target}`))"""
+
+
+def axe() -> str | None:
+    """The script axe-core, fetched once; None where it cannot be had."""
+    if not KEPT.exists():
+        try:
+            (script,) = npm.fetched(*AXE, ("package/axe.min.js",))
+        except npm.Unavailable:
+            return None
+        KEPT.parent.mkdir(parents=True, exist_ok=True)
+        KEPT.write_bytes(script)
+    return KEPT.read_text(encoding="utf-8")
+
+
+def settled(tab: Browser) -> None:
+    """Wait until the formulas of the page are there and fitted."""
+    tab.wait("!document.querySelector('.math') || document.documentElement.dataset.equations", 60)
+
+
+def visit(tab: Browser, page: Path) -> list[str]:
+    """Open a page in the light on a wide screen; what it asks of others, complains about, or leaves as TeX."""
+    tab.media(prefers_color_scheme="light")
+    tab.screen(WIDE, 900)
+    tab.open(page)
+    settled(tab)
+    found = [f"asks another host: {url}" for url in tab.requests() if not url.startswith("file:")]
+    found += [f"complains: {said}" for said in complaints(tab)]
+    return found + [f"is not typeset: {formula}" for formula in tab.value(UNSET)]
+
+
+def complaints(tab: Browser) -> list[str]:
+    """Errors and warnings of the console."""
+    said = [e["params"] for e in tab.events if e["method"] == "Runtime.consoleAPICalled"]
+    return tab.errors() + [json.dumps(each["args"]) for each in said if each["type"] in ("error", "warning", "assert")]
+
+
+def in_the_dark(tab: Browser) -> list[str]:
+    """Turn the light off; pictures that are filtered then."""
+    tab.media(**DARK)
+    tab.wait("document.documentElement.dataset.theme === 'dark'")
+    return [f"is filtered in the dark: {picture}" for picture in tab.value(FILTERED)]
+
+
+def on_a_telephone(tab: Browser) -> list[str]:
+    """Make the screen narrow; what stands out of it."""
+    tab.screen(NARROW, 800)
+    tab.value("new Promise((done) => setTimeout(done, 250))")  # formulas are fitted 200 ms after a change
+    return [f"overflows at {NARROW} pixels: {part}" for part in tab.value(OUTSIDE)]
+
+
+def serious(tab: Browser, script: str, *rules: str) -> list[str]:
+    """Serious and critical faults by axe-core, of some rules or of all."""
+    tab.value(f"{script}; null")
+    only = f'runOnly: {{type: "rule", values: {json.dumps(rules)}}}' if rules else ""
+    return [f"axe: {fault}" for fault in tab.value(SERIOUS % only)]
+
+
+def faults(tab: Browser, page: Path, script: str | None) -> list[str]:
+    """Every fault of a page, in light and dark, wide and narrow."""
+    found = visit(tab, page)
+    found += serious(tab, script) if script else []
+    found += in_the_dark(tab)
+    found += serious(tab, script, "color-contrast") if script else []
+    return found + on_a_telephone(tab)
