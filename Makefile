@@ -40,13 +40,13 @@ help:
 	@echo "make picture    take the README's picture from the cover that was built last"
 	@echo "make clean      remove what was built (the environment stays)"
 
-$(READY): requirements.txt constraints.txt pyproject.toml
+$(READY): requirements.txt constraints.txt hashes.txt pyproject.toml
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.x")'
 	@echo "creating the environment .venv (once; minutes when the packages must be fetched) ..."
 	@test -x $(BIN)/python || "$$PYTHON" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@test -z "$$TORCH_INDEX" || $(UV) install --no-deps -c constraints.txt --index-url="$$TORCH_INDEX" torch
-	@$(UV) install -r requirements.txt -c constraints.txt
+	@$(UV) install -r requirements.txt -c hashes.txt
 	@$(UV) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -30,7 +30,7 @@ def endless(tmp_path_factory) -> Path:
     write_chapter(book, [("code", 'profile = "laptop"', {"tags": ["parameters"]}), ("code", ENDLESS, {})])
     shutil.copy(ROOT / "Makefile", book)
     (book / ".venv" / "bin").mkdir(parents=True)
-    for name in ("requirements.txt", "constraints.txt", "pyproject.toml", ".venv/.ready"):
+    for name in ("requirements.txt", "constraints.txt", "hashes.txt", "pyproject.toml", ".venv/.ready"):
         (book / name).touch()
     python = book / ".venv" / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')

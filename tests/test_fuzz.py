@@ -81,6 +81,7 @@ class Calls:
         given += self.some("--device", self.mostly(["cpu"], ["cuda:7", "tpu", ""]), chance=0.1)
         if name in SLOW:
             known = [option.name for option in methods.describe(name).options]
+            given += ["--option", "channels=2"] * ("channels" in known)
             for _ in range(self.random.choice([0, 1, 2])):
                 value = self.mostly(["1", "0.5", "dct", "last", "3"], NUMBERS)
                 given += ["--option", f"{self.mostly(known, WORDS, NUMBERS)}={value}"]

@@ -48,6 +48,13 @@ def test_a_variation_changes_one_thing() -> None:
         assert len(changed) == 1 or changed in TOGETHER or (not changed and rung.network is not ISTANetPP), rung.name
 
 
+def test_the_rungs_of_the_papers_size_differ_in_their_rates() -> None:
+    deep = [rung for rung in rungs() if rung.group == "depth"]
+    assert deep[0].name == ladder.DEEP and {rung.network(**rung.size).parameter_count for rung in deep} == {760_220}
+    for rung in deep[1:]:
+        assert differences(rung.recipe, deep[0].recipe) <= {"rate", "muon_rate"}, rung.name
+
+
 def test_the_steps_lead_from_the_first_recipe_to_ours_at_equal_pixels() -> None:
     steps = [rung for rung in rungs() if rung.group == "steps"]
     assert steps[0].recipe.name == "first" and len({rung.recipe.pixels for rung in steps}) == 1
@@ -66,6 +73,7 @@ def test_other_losses_and_starts_are_what_they_are_called() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[Rung]:
     """A ladder of seconds: our recipe, one near it, one that diverges."""
+    monkeypatch.setattr(ladder, "SIZE", {"stages": 1, "channels": 2})
     recipe = ours(3 * 33**2, batch=1, blocks=1, warm_up=0)
     found = [
         Rung(OURS, "steps", recipe), Rung("the same again", "steps", replace(recipe, epsilon=1.0000001e-5)),
@@ -74,7 +82,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[Rung]:
     pixels = datasets.photo("astronaut").gray().pixels
     images = [Image(f"p{i}", pixels[90 * i : 90 * i + 60, 50:110]) for i in range(3)]
     monkeypatch.setattr(ladder, "rungs", lambda: found)
-    monkeypatch.setattr(ladder, "SIZE", {"stages": 1, "channels": 2})
     monkeypatch.setattr(datasets, "load", lambda name: images)
     return found
 

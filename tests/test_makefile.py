@@ -21,7 +21,7 @@ def commands(tmp_path: Path) -> Path:
     for name in ("python", "uv"):
         (tmp_path / ".venv" / "bin" / name).write_text(SAYING)
         (tmp_path / ".venv" / "bin" / name).chmod(0o755)
-    for name in ("requirements.txt", "constraints.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "constraints.txt", "hashes.txt", "pyproject.toml"):
         (tmp_path / name).touch()
     return tmp_path
 
@@ -64,3 +64,11 @@ def test_help_names_every_command():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     named = set(re.findall(r'@echo "make (\w+)', text))
     assert named | {"help"} == set(re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split())
+
+
+def test_every_library_but_torch_has_hashes_of_the_version_that_is_pinned():
+    entry = re.compile(r"^([\w.-]+)==(\S+)((?: \\\n.*)*)", re.M)
+    found = [entry.findall((ROOT / name).read_text(encoding="utf-8")) for name in ("constraints.txt", "hashes.txt")]
+    pinned, hashed = ([(library, version) for library, version, _ in entries] for entries in found)
+    assert pinned and sorted(pinned) == sorted(hashed)
+    assert [library for library, _, lines in found[1] if "--hash=sha256:" not in lines] == ["torch"]

@@ -56,13 +56,15 @@ def test_what_a_processor_has_begun_is_packed_for_a_gpu_to_go_on_with(
     monkeypatch.setattr(campaigns, "ALL", {begun.id: begun})
     assert queue.run(begun, places=home, quiet=True, pixels=8 * STEP) and queue.status(begun.id, home) == "done"
     assert Plan.of(home).next(home) == "one"
-    travel.pack(tmp_path / "luggage", say=lambda _: None)
+    travel.pack(tmp_path / "luggage", ["photos"], say=lambda _: None)
     assert [path.name.split(".")[1] for path in (tmp_path / "luggage").glob("*.pt")] == ["stable"]
     there = Places.in_folder(tmp_path / "luggage")
     assert queue.run(begun, places=there, quiet=True, pixels=16 * STEP)
     path = there.weights_of(begun.id)
     header, tensors = weights.load(path)
-    weights.save(path, tensors, header | {"recipe": header["recipe"] | {"batch": 8}})  # as a GPU would have written it
+    assert queue.is_only_begun(begun, there)
+    gone_on = {"device": "NVIDIA H100 80GB HBM3", "steps": 8, "pixels": 8 * STEP, "minutes": 0.1}
+    weights.save(path, tensors, header | {"machines": [*header["machines"], gone_on]})  # as a GPU would have written it
     assert not queue.is_only_begun(begun, there)
 
 

@@ -76,6 +76,15 @@ def device_name(device: str | torch.device = "cpu") -> str:
     return model[1].strip() if model else platform.processor() or platform.machine()
 
 
+#: How the names of GPUs begin, as their makers' drivers tell them; processors are called otherwise.
+_GPUS = ("NVIDIA", "Tesla", "GeForce", "Quadro", "AMD Instinct", "AMD Radeon")
+
+
+def is_gpu(name: str) -> bool:
+    """Tell whether a device is a GPU, by the name that `device_name` gave it."""
+    return name.startswith(_GPUS)
+
+
 def stamp(since: float | None = None, device: str | torch.device = "cpu", **extra: Any) -> dict[str, Any]:
     """Return what is kept with everything saved: commit, command, versions, device, threads, date and `extra`.
 

@@ -85,6 +85,7 @@ class _Session:
         self.reserve, self.timings = RESERVE * part, TIMINGS * part if self.device == "cuda" else 0.0
 
     def work(self) -> list[str]:
+        """Calibrate, train and finish the group, and return the ids of the runs that got done."""
         device(self.device)
         waiting = self._waiting()
         way = self._calibrated()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from istapp import methods
 from istapp.basics.errors import UserError, told
+from istapp.basics.measuring import wait
 from istapp.basics.progress import Progress
 from istapp.basics.provenance import commit
 from istapp.experiments import rows
@@ -61,10 +62,10 @@ def reconstruct(method: Method, image: Tensor, sampling: BlockSampling) -> tuple
     x, crop = pad(image, sampling.block)
     y = sampling.A(x)
     del x  # a large image's memory is wanted by the method
-    _wait_for(image)
+    wait(image.device)
     start = time.perf_counter()
     estimate = method(y, sampling).detach()
-    _wait_for(image)
+    wait(image.device)
     estimate, seconds = crop(estimate), time.perf_counter() - start
     if not finite(estimate):
         raise UserError(
@@ -72,11 +73,6 @@ def reconstruct(method: Method, image: Tensor, sampling: BlockSampling) -> tuple
             "estimate: its options or its weights are to blame"
         )
     return estimate, seconds
-
-
-def _wait_for(tensor: Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
 
 
 def label_of(dataset: str | Path) -> str:

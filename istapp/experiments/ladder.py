@@ -5,7 +5,9 @@
 
 ISTA-Net++ with K = 5 and C = 16 learns from Train400. A rung is a recipe (or a loss, or a start) that differs from a
 neighbour in one thing; its row is the mean PSNR in dB of the held-out training images at five ratios. No test image
-enters. Rows of failures stay. Chapter 05 draws the ladder from `data/results/ladder.csv`.
+enters. Rows of failures stay. A last group of rungs asks the same of the paper's size, K = 20 and C = 32, on few pixels
+in small steps: what is best for five stages need not be so for twenty. Chapter 05 draws the ladder from
+`data/results/ladder.csv`.
 """
 
 import hashlib
@@ -34,11 +36,17 @@ FILE = paths.RESULTS / "ladder.csv"
 SIZE = {"stages": 5, "channels": 16}
 SHORT, LONG = 40e6, 300e6
 
+#: The paper's size.
+FULL = {"stages": 20, "channels": 32}
+
 #: The rung that the others are measured by.
 OURS = "ours: and a rate that stays and falls"
 
 #: The rung that the variations are measured by.
 BASE = "ours, half the pixels"
+
+#: The rung that those of the paper's size are measured by.
+DEEP = "20 stages of 32 channels"
 COLUMNS = (
     "key", "rung", "group", "seed", "pixels", "psnr_10", "psnr_20", "psnr_30", "psnr_40", "psnr_50", "mean", "minutes",
     "precision", "recipe", "device", "commit",
@@ -72,6 +80,7 @@ class Rung:
         recipe: how it trains.
         seeds: one, or several where the difference is small.
         network: the class of network.
+        size: its stages and channels.
     """
 
     name: str
@@ -79,11 +88,12 @@ class Rung:
     recipe: Recipe
     seeds: tuple[int, ...] = (1,)
     network: Callable[..., ISTANetPP] = field(default_factory=lambda: ISTANetPP)
+    size: dict[str, int] = field(default_factory=lambda: SIZE)
 
     @property
     def key(self) -> str:
         """What a row is known by, whatever the rung is called: a hash of recipe, network and size."""
-        content = [self.recipe.identity, self.recipe.ending, self.network.__name__, SIZE]
+        content = [self.recipe.identity, self.recipe.ending, self.network.__name__, self.size]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -92,7 +102,7 @@ THREE_SEEDS = (1, 2, 3)
 
 def rungs() -> list[Rung]:
     """Return the ladder, in the order in which it is climbed: first what leads to our recipe, then what varies it."""
-    return [*_steps(), *_variations()]
+    return [*_steps(), *_variations(), *_deep()]
 
 
 def _steps() -> list[Rung]:
@@ -155,6 +165,18 @@ def _variations() -> list[Rung]:
     return found
 
 
+def _deep() -> list[Rung]:
+    """What a network of the paper's size needs: our recipe on single blocks, so that few pixels are many steps."""
+    base = ours(10e6, blocks=1, warm_up=5e5, renew_matrix=RENEW)
+    found = {
+        DEEP: base,
+        "20 stages, rates of 0.3": replace(base, muon_rate=0.003, rate=6e-4),
+        "20 stages, rates of 0.1": replace(base, muon_rate=0.001, rate=2e-4),
+        "20 stages, Muon alone at 0.3": replace(base, muon_rate=0.003),
+    }
+    return [Rung(name, "depth", recipe, size=FULL) for name, recipe in found.items()]
+
+
 def read(path: Path | None = None) -> list[dict[str, str]]:
     """Return the rows there are, as text, each called as its rung is called today.
 
@@ -212,7 +234,8 @@ def climb(
 
 def _row(rung: Rung, seed: int, images: list[datasets.Image], device: str, minutes: float) -> dict[str, str] | None:
     torch.manual_seed(seed)
-    run = Run(rung.network(**SIZE), images, rung.recipe, FIVE, seed, device=device, quiet=True, validate_every=10**9)
+    network = rung.network(**rung.size)
+    run = Run(network, images, rung.recipe, FIVE, seed, device=device, quiet=True, validate_every=10**9)
     row = {
         "key": rung.key, "rung": rung.name, "group": rung.group, "seed": str(seed),
         "pixels": f"{rung.recipe.pixels:.0f}", "precision": run.precision, "recipe": str(rung.recipe),

@@ -20,7 +20,7 @@ from typing import Any
 
 from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
-from istapp.basics.provenance import stamp, tensors_hash
+from istapp.basics.provenance import is_gpu, stamp, tensors_hash
 from istapp.experiments import campaigns
 from istapp.experiments.campaigns import Experiment
 from istapp.experiments.evaluation import device, evaluate
@@ -91,13 +91,14 @@ def status(name: str, places: Places) -> str:
 
 
 def is_only_begun(experiment: Experiment, places: Places) -> bool:
-    """Tell whether a run has weights that a processor made of a part of its pixels: a start for a GPU."""
+    """Tell whether a run has weights that processors made of a part of its pixels: a start for a GPU."""
     files = (places.weights_of(experiment.id), Places().weights_of(experiment.id))
     headers = [weights.header(path) for path in files if path.exists()]
     wanted = experiment.recipe.on("cuda")
     if not headers or wanted == experiment.recipe:
         return False
-    return all(h["recipe"]["batch"] != wanted.batch and h["pixels"] < 0.98 * wanted.pixels for h in headers)
+    by_gpu = any(is_gpu(machine["device"]) for header in headers for machine in weights.machines(header))
+    return not by_gpu and all(header["pixels"] < 0.98 * wanted.pixels for header in headers)
 
 
 def members(group: str) -> list[Experiment]:

@@ -55,6 +55,7 @@ class _Recorder(TorchFunctionMode):
         self.made: dict[int, tuple[int, Tensor]] = {}  # id -> step; the tensor is kept, or its id might come back
 
     def leave(self, path: str, module: nn.Module, args: tuple, output: Any) -> None:
+        """Note what a module has made, as it ends."""
         self.running.pop()
         output = output if isinstance(output, Tensor) else output[0]  # a pair: what goes on
         weight = getattr(module, "weight", None)
@@ -86,6 +87,7 @@ class _Recorder(TorchFunctionMode):
     def add(
         self, path: str, kind: str, given: Sequence[Any], output: Tensor, kernel: tuple[int, ...], count: int = 0
     ) -> None:
+        """Add a part that made `output` of what was `given`, with the shape of its kernel and its parameters."""
         tensors = [a for a in given if isinstance(a, Tensor)]
         sources = tuple(self.made[id(a)][0] if id(a) in self.made else None for a in tensors)
         self.made[id(output)] = len(self.steps), output

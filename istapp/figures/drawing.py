@@ -42,6 +42,7 @@ class _Paper:
         self.axis.set_axis_off()
 
     def text(self, x: float, y: float, text: str, gid: str = "", colour: str = "black", ha: str = "center") -> None:
+        """Write a text at (x, y), in units of the drawing."""
         self.axis.text(x, y, text, gid=gid or None, color=colour, ha=ha, va="center", fontsize=10)
 
     def part(self, x: float, y: float, title: str, colour: str, count: int = 0, half: float = _HALF) -> None:

@@ -61,9 +61,10 @@ LARGEST = 1024
 
 
 def believed(network: type[N], config: dict[str, Any], shapes: dict[str, tuple[int, ...]], source: str | Path) -> N:
-    """Return the network of that configuration, built only after it was found to be that of a file's tensors.
+    """Return the network of that configuration, to be filled, after it was found to be that of a file's tensors.
 
-    It is built first without memory for its numbers, so that a header cannot ask for more than its file holds.
+    It is built without memory for its numbers, so that a header cannot ask for more than its file holds; and without
+    drawing them, which takes time and would change what is drawn next.
 
     Raises:
         UserError: the configuration is none, or another one than the tensors'.
@@ -73,15 +74,15 @@ def believed(network: type[N], config: dict[str, Any], shapes: dict[str, tuple[i
             raise UserError(f"{source} has a damaged header: {name} is {str(value)[:40]}")
     try:
         with torch.device("meta"):
-            expected = {name: tuple(tensor.shape) for name, tensor in network(**config).state_dict().items()}
+            built = network(**config)
     except UserError:
         raise
     except Exception as error:  # whatever a constructor makes of a foreign file's words
         raise UserError(f"{source} has a damaged header: no {network.name} is like {config} ({error})") from None
-    wrong = sorted(set(expected.items()) ^ set(shapes.items()))
-    if wrong:
+    expected = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
+    if wrong := sorted(set(expected.items()) ^ set(shapes.items())):
         raise UserError(f"{source} does not fit {network.name} {config}: it differs first at '{wrong[0][0]}'")
-    return network(**config)
+    return built.to_empty(device="cpu")
 
 
 def _plausible(name: str, value: Any) -> bool:

@@ -101,10 +101,7 @@ def amp(
     Raises:
         UserError: less than one iteration, a damping outside [0, 1), an unknown rule.
     """
-    if iterations < 1 or not 0 <= damping < 1:
-        raise UserError(f"iterations start at 1 and damping lies in [0, 1), not {iterations} and {damping}")
-    if choose not in ("residual", "last"):
-        raise UserError(f"the iterate to return is chosen by 'residual' or it is the 'last', not '{choose}'")
+    _check(iterations, damping, choose)
     c, count = scale(sampling), y[0].numel()
     y = c * y
     z, x = y, torch.zeros_like(sampling.adjoint(y))
@@ -128,6 +125,13 @@ def amp(
         chosen = torch.where(better, k, chosen)
         trace += [x] * keep
     return Passed(best, chosen, torch.stack(sigmas), torch.stack(residuals), trace)
+
+
+def _check(iterations: int, damping: float, choose: str) -> None:
+    if iterations < 1 or not 0 <= damping < 1:
+        raise UserError(f"iterations start at 1 and damping lies in [0, 1), not {iterations} and {damping}")
+    if choose not in ("residual", "last"):
+        raise UserError(f"the iterate to return is chosen by 'residual' or it is the 'last', not '{choose}'")
 
 
 def _norm(v: Tensor) -> Tensor:

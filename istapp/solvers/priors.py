@@ -43,9 +43,11 @@ class _SparseTransform:
     """
 
     def analysis(self, x: Tensor) -> Tensor:
+        """Return the coefficients of images (B, 1, H, W)."""
         raise NotImplementedError
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
+        """Invert `analysis`."""
         raise NotImplementedError
 
     def penalised(self, coefficients: Tensor) -> Tensor:

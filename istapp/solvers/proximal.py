@@ -100,8 +100,7 @@ def ista(
     """
     _check(lam, step, 2 / sampling.norm, beyond_bound, "ISTA converges for steps below 2/L")
     x = sampling.adjoint(y) if start is None else start
-    recorder = _Recorder(y, sampling, prior, lam, reference, track)
-    recorder.note(x)
+    recorder = _Recorder(x, y, sampling, prior, lam, reference, track)
     for _ in range(iterations):
         r = x - step * gradient(x, y, sampling)
         x = prior.prox(r, step * lam)
@@ -135,8 +134,7 @@ def fista(
     _check(lam, step, (1 + 1e-6) / sampling.norm, beyond_bound, "FISTA's rate holds for steps up to 1/L")
     x = z = sampling.adjoint(y) if start is None else start
     t = 1.0
-    recorder = _Recorder(y, sampling, prior, lam, reference, track)
-    recorder.note(x)
+    recorder = _Recorder(x, y, sampling, prior, lam, reference, track)
     for _ in range(iterations):
         previous = x
         x = prior.prox(z - step * gradient(z, y, sampling), step * lam)
@@ -157,18 +155,20 @@ def _check(lam: float, step: float, bound: float, beyond_bound: bool, why: str) 
 
 
 class _Recorder:
-    """Appends objective, residual and PSNR of each iterate to a history."""
+    """Appends objective, residual and PSNR of each iterate to a history, of the start first."""
 
     def __init__(
-        self, y: Tensor, sampling: Operator, prior: Prior, lam: float, reference: Tensor | None, track: bool
+        self, x: Tensor, y: Tensor, sampling: Operator, prior: Prior, lam: float, reference: Tensor | None, track: bool
     ) -> None:
         # A copy, so that looking draws nothing from a random prior's generator: tracked and untracked runs agree.
         self.problem = (y, sampling, copy.deepcopy(prior), lam)
         self.reference, self.track = reference, track
         names = ["objective", "residual"] + ["psnr"] * (reference is not None)
         self.history: dict[str, list[float]] = {name: [] for name in names} if track else {}
+        self.note(x)
 
     def note(self, x: Tensor) -> None:
+        """Append what is to be known of an iterate."""
         if not self.track:
             return
         self.history["objective"].append(float(objective(x, *self.problem).sum()))
