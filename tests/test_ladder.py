@@ -103,6 +103,20 @@ def test_climbing_stores_row_by_row_and_goes_on(small: list[Rung], tmp_path: Pat
     assert [rung.name for rung, _ in waiting(read(out))][0] == "the same again"  # of a recipe that nobody trained
 
 
+def test_a_group_is_climbed_alone_and_what_needs_a_gpu_waits_for_one(
+    small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    small.append(
+        replace(small[1], name="of a GPU", group="rate", recipe=replace(small[1].recipe, clip=0.5), on_gpu=True)
+    )
+    assert [rung.name for rung, _ in waiting([], group="rate")] == ["wild"]
+    assert [rung.name for rung, _ in waiting([], "cuda", "rate")] == ["wild", "of a GPU"]
+    out = tmp_path / "ladder.csv"
+    assert climb(out=out, group="rate") == 0 and [row["rung"] for row in read(out)] == ["wild"]
+    assert main(["ladder", "--minutes", "1", "--group", "rates", "--out", str(out)]) == 2
+    assert "no group 'rates'" in capsys.readouterr().err
+
+
 def test_another_file_is_refused(small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "notes.csv"
     out.write_text("a,b\n")
