@@ -48,11 +48,11 @@ def test_a_variation_changes_one_thing() -> None:
         assert len(changed) == 1 or changed in TOGETHER or (not changed and rung.network is not ISTANetPP), rung.name
 
 
-def test_the_rungs_of_the_papers_size_differ_in_their_rates() -> None:
+def test_the_rungs_of_the_papers_size_differ_in_rates_and_decay() -> None:
     deep = [rung for rung in rungs() if rung.group == "depth"]
     assert deep[0].name == ladder.DEEP and {rung.network(**rung.size).parameter_count for rung in deep} == {760_220}
     for rung in deep[1:]:
-        assert differences(rung.recipe, deep[0].recipe) <= {"rate", "muon_rate"}, rung.name
+        assert differences(rung.recipe, deep[0].recipe) <= {"rate", "muon_rate", "muon_decay"}, rung.name
 
 
 def test_the_steps_lead_from_the_first_recipe_to_ours_at_equal_pixels() -> None:

@@ -171,9 +171,11 @@ def _variations() -> list[Rung]:
 def _deep() -> list[Rung]:
     """What a network of the paper's size needs: our recipe on single blocks, so that few pixels are many steps."""
     base = ours(10e6, blocks=1, warm_up=5e5, renew_matrix=RENEW)
+    slower = replace(base, muon_rate=0.003, rate=6e-4)
     found = {
         DEEP: base,
-        "20 stages, rates of 0.3": replace(base, muon_rate=0.003, rate=6e-4),
+        "20 stages, rates of 0.3": slower,
+        "20 stages, rates of 0.3, weights decay": replace(slower, muon_decay=0.1),
         "20 stages, rates of 0.1": replace(base, muon_rate=0.001, rate=2e-4),
         "20 stages, Muon alone at 0.3": replace(base, muon_rate=0.003),
     }
