@@ -48,11 +48,11 @@ def test_a_variation_changes_one_thing() -> None:
         assert len(changed) == 1 or changed in TOGETHER or (not changed and rung.network is not ISTANetPP), rung.name
 
 
-def test_the_rungs_of_the_papers_size_differ_in_their_rates() -> None:
+def test_the_rungs_of_the_papers_size_differ_in_rates_and_decay() -> None:
     deep = [rung for rung in rungs() if rung.group == "depth"]
     assert deep[0].name == ladder.DEEP and {rung.network(**rung.size).parameter_count for rung in deep} == {760_220}
     for rung in deep[1:]:
-        assert differences(rung.recipe, deep[0].recipe) <= {"rate", "muon_rate"}, rung.name
+        assert differences(rung.recipe, deep[0].recipe) <= {"rate", "muon_rate", "muon_decay"}, rung.name
 
 
 def test_the_steps_lead_from_the_first_recipe_to_ours_at_equal_pixels() -> None:
@@ -101,6 +101,20 @@ def test_climbing_stores_row_by_row_and_goes_on(small: list[Rung], tmp_path: Pat
     assert not list(waiting(read(out))) and read(out)[0]["rung"] == "ours by another name"
     small[1] = replace(small[1], recipe=replace(small[1].recipe, clip=0.5))
     assert [rung.name for rung, _ in waiting(read(out))][0] == "the same again"  # of a recipe that nobody trained
+
+
+def test_a_group_is_climbed_alone_and_what_needs_a_gpu_waits_for_one(
+    small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    small.append(
+        replace(small[1], name="of a GPU", group="rate", recipe=replace(small[1].recipe, clip=0.5), on_gpu=True)
+    )
+    assert [rung.name for rung, _ in waiting([], group="rate")] == ["wild"]
+    assert [rung.name for rung, _ in waiting([], "cuda", "rate")] == ["wild", "of a GPU"]
+    out = tmp_path / "ladder.csv"
+    assert climb(out=out, group="rate") == 0 and [row["rung"] for row in read(out)] == ["wild"]
+    assert main(["ladder", "--minutes", "1", "--group", "rates", "--out", str(out)]) == 2
+    assert "no group 'rates'" in capsys.readouterr().err
 
 
 def test_another_file_is_refused(small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -150,19 +150,8 @@ def test_the_rate_rises_stays_and_falls(shape: str) -> None:
     assert factors[-1] == pytest.approx(0 if shape == "linear" else 0.01)
 
 
-def test_a_slowing_rate_falls_with_the_root_of_the_pixels_and_by_the_same_steps_on_a_gpu() -> None:
-    recipe = ours(4e9, gpu_batch=64, slowing=25e6)
-    assert recipe.factor_at(75e6) == 0.5 and recipe.factor_at(600e6) == pytest.approx(0.2)
-    assert recipe.factor_at(3.5e9, 2.8e9) == pytest.approx(5 / 12 * recipe.factor_at(2.8e9, 2.8e9))  # then linearly
-    on_gpu = recipe.on("cuda")
-    for steps in (10, 1000, 8000):
-        factors = [each.factor_at(steps * each.pixels_per_step) for each in (recipe, on_gpu)]
-        assert factors[0] == pytest.approx(factors[1])
-
-
 def test_a_field_that_came_later_changes_a_run_only_where_it_is_used() -> None:
-    assert not {"slowing", "muon_decay"} & ours(1e9).identity.keys()
-    assert ours(1e9, slowing=1e8).identity["slowing"] == 1e8 and ours(1e9, muon_decay=0.1).identity["muon_decay"] == 0.1
+    assert "muon_decay" not in ours(1e9).identity and ours(1e9, muon_decay=0.1).identity["muon_decay"] == 0.1
 
 
 def test_the_first_recipe_is_a_rise_and_half_a_cosine() -> None:

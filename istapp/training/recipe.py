@@ -20,8 +20,8 @@ ERRORS: dict[str, Callable[[float], ErrorMeasure | None]] = {
 OPTIMISERS = ("adamw", "muon")
 DECAYS = ("linear", "cosine")
 
-#: Fields that came when there were states and rows already: they make a run another one only where they are not zero.
-LATER = ("muon_decay", "slowing")
+#: What came when there were states and rows already: it makes a run another one only where it is not zero.
+LATER = ("muon_decay",)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,6 @@ class Recipe:
         silent_start: set the weights to zero that a network names (`Network.silent`), so that its stages begin by
             passing their input on.
         warm_up: pixels over which the rate rises from zero.
-        slowing: pixels after which the rate that stays has fallen by the square root of two, and on with the inverse
-            square root of the pixels, so that a long run takes small steps before its end is known; 0: never.
         decay: share of the budget over which it falls; 0: never, 1: all the time.
         decay_shape: ``linear``, to zero, or ``cosine``, to a hundredth.
         ratio_per_sample: draw a ratio for each patch; otherwise one for each step.
@@ -79,7 +77,6 @@ class Recipe:
     epsilon: float = 1e-5
     silent_start: bool = True
     warm_up: float = 1e6
-    slowing: float = 0.0
     decay: float = 0.3
     decay_shape: str = "linear"
     ratio_per_sample: bool = True
@@ -140,11 +137,10 @@ class Recipe:
         return self.pixels * (1 - self.decay)
 
     def on(self, device: str) -> "Recipe":
-        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, its rates by steps."""
+        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, and as many steps of rise."""
         if device != "cuda" or not self.gpu_batch:
             return self
-        larger = self.gpu_batch / self.batch
-        return replace(self, batch=self.gpu_batch, warm_up=self.warm_up * larger, slowing=self.slowing * larger)
+        return replace(self, batch=self.gpu_batch, warm_up=self.warm_up * self.gpu_batch / self.batch)
 
     def in_decay(self) -> "Recipe":
         """Return the recipe with the patches for its last part, as many of them as keep the pixels of a step."""
@@ -160,8 +156,6 @@ class Recipe:
     def factor_at(self, pixels: float, decay_from: float | None = None) -> float:
         """Return what the learning rates are multiplied by after so many pixels, the fall begun at `decay_from`."""
         rate = min(1.0, pixels / self.warm_up) if self.warm_up else 1.0
-        if self.slowing:
-            rate *= (1 + min(pixels, math.inf if decay_from is None else decay_from) / self.slowing) ** -0.5
         if decay_from is None:
             return rate
         done = min(1.0, (pixels - decay_from) / max(1.0, self.pixels - decay_from))
