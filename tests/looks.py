@@ -36,6 +36,9 @@ OUTSIDE = """(() => {
     const whole = document.documentElement.scrollWidth;
     return [...(whole > width ? [`the page is ${whole} pixels wide`] : []), ...found.slice(0, 5).map(named)];
 })()"""
+#: The bars at the sides leave a narrow screen by an animation, which may take two seconds.
+DRAWN_IN = """new Promise((done) => { let left = 40; const look = () => {
+    if (document.documentElement.scrollWidth <= innerWidth || !left--) done(); else setTimeout(look, 50); }; look(); })"""
 #: axe goes over every element but those of which formulas are drawn: a reader of the screen gets these in words.
 SERIOUS = """axe.run({exclude: [["mjx-container"]]}, {resultTypes: ["violations"], elementRef: false, %s})
     .then(({violations}) => violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
@@ -88,6 +91,7 @@ def on_a_telephone(tab: Browser) -> list[str]:
     """Make the screen narrow; what stands out of it."""
     tab.screen(NARROW, 800)
     tab.value("new Promise((done) => setTimeout(done, 250))")  # formulas are fitted 200 ms after a change
+    tab.value(DRAWN_IN)
     return [f"overflows at {NARROW} pixels: {part}" for part in tab.value(OUTSIDE)]
 
 
