@@ -37,8 +37,8 @@ OUTSIDE = """(() => {
     return [...(whole > width ? [`the page is ${whole} pixels wide`] : []), ...found.slice(0, 5).map(named)];
 })()"""
 #: axe goes over every element but those of which formulas are drawn: a reader of the screen gets these in words.
-SERIOUS = """axe.run({exclude: [["mjx-container"]]}, {resultTypes: ["violations"], elementRef: false, %s}).then(({violations}) => violations
-    .filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
+SERIOUS = """axe.run({exclude: [["mjx-container"]]}, {resultTypes: ["violations"], elementRef: false, %s})
+    .then(({violations}) => violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
         `${each.id} (${each.nodes.length}): ${each.help}; ${each.nodes[0].html.slice(0, 160)}`
         + ` at ${each.nodes[0].target}`))"""
 

@@ -21,7 +21,7 @@ OPTIMISERS = ("adamw", "muon")
 DECAYS = ("linear", "cosine")
 
 #: Fields that came when there were states and rows already: they make a run another one only where they are not zero.
-LATER = ("muon_decay", "slowing")
+LATER = ("muon_decay", "slowing", "growth")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Recipe:
         epsilon: of the error measures that have one: the MSE below which an image counts no more.
         silent_start: set the weights to zero that a network names (`Network.silent`), so that its stages begin by
             passing their input on.
+        growth: pixels over which a network of stages grows from its first quarter of them to all, a quarter at a time;
+            0: all from the start. With a silent start a new stage begins as the gradient step.
         warm_up: pixels over which the rate rises from zero.
         slowing: pixels after which the rate that stays has fallen by the square root of two, and on with the inverse
             square root of the pixels, so that a long run takes small steps before its end is known; 0: never.
@@ -78,6 +80,7 @@ class Recipe:
     error: str = "log-mse"
     epsilon: float = 1e-5
     silent_start: bool = True
+    growth: float = 0.0
     warm_up: float = 1e6
     slowing: float = 0.0
     decay: float = 0.3
@@ -143,8 +146,8 @@ class Recipe:
         """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, its rates by steps."""
         if device != "cuda" or not self.gpu_batch:
             return self
-        larger = self.gpu_batch / self.batch
-        return replace(self, batch=self.gpu_batch, warm_up=self.warm_up * larger, slowing=self.slowing * larger)
+        larger, in_steps = self.gpu_batch / self.batch, ("warm_up", "slowing", "growth")
+        return replace(self, batch=self.gpu_batch, **{name: larger * getattr(self, name) for name in in_steps})
 
     def in_decay(self) -> "Recipe":
         """Return the recipe with the patches for its last part, as many of them as keep the pixels of a step."""
@@ -166,6 +169,10 @@ class Recipe:
             return rate
         done = min(1.0, (pixels - decay_from) / max(1.0, self.pixels - decay_from))
         return rate * (1 - done if self.decay_shape == "linear" else 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+    def depth_at(self, pixels: float) -> float:
+        """Return which share of a network's stages learns after so many pixels: a quarter, two, three, all."""
+        return 1.0 if pixels >= self.growth else (1 + int(3 * pixels / self.growth)) / 4
 
     def __str__(self) -> str:
         """One line: optimiser and rates, error, start, patches."""
