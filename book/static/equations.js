@@ -66,7 +66,8 @@
     }
   }
 
-  /* A formula within a line cannot be broken; one that is longer than its paragraph is wide becomes smaller. */
+  /* A formula within a line cannot be broken; one that is longer than its paragraph is wide becomes smaller, and where
+     that would make it illegible it scrolls by itself. */
   function fitInLine(items) {
     for (const item of items) if (item.typesetRoot.style.fontSize) item.typesetRoot.style.fontSize = "";
     const shares = items.map(({ typesetRoot }) => {
@@ -74,6 +75,7 @@
       return room ? room / typesetRoot.getBoundingClientRect().width : 1;
     });
     items.forEach(({ typesetRoot }, n) => {
+      typesetRoot.classList.toggle("too-long", shares[n] < SMALLEST);
       if (shares[n] < 1) typesetRoot.style.fontSize = `${Math.floor(100 * Math.max(SMALLEST, shares[n]))}%`;
     });
   }
