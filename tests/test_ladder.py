@@ -48,6 +48,13 @@ def test_a_variation_changes_one_thing() -> None:
         assert len(changed) == 1 or changed in TOGETHER or (not changed and rung.network is not ISTANetPP), rung.name
 
 
+def test_the_rungs_of_the_papers_size_differ_in_rates_and_decay() -> None:
+    deep = [rung for rung in rungs() if rung.group == "depth"]
+    assert deep[0].name == ladder.DEEP and {rung.network(**rung.size).parameter_count for rung in deep} == {760_220}
+    for rung in deep[1:]:
+        assert differences(rung.recipe, deep[0].recipe) <= {"rate", "muon_rate", "muon_decay"}, rung.name
+
+
 def test_the_steps_lead_from_the_first_recipe_to_ours_at_equal_pixels() -> None:
     steps = [rung for rung in rungs() if rung.group == "steps"]
     assert steps[0].recipe.name == "first" and len({rung.recipe.pixels for rung in steps}) == 1
@@ -66,6 +73,7 @@ def test_other_losses_and_starts_are_what_they_are_called() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[Rung]:
     """A ladder of seconds: our recipe, one near it, one that diverges."""
+    monkeypatch.setattr(ladder, "SIZE", {"stages": 1, "channels": 2})
     recipe = ours(3 * 33**2, batch=1, blocks=1, warm_up=0)
     found = [
         Rung(OURS, "steps", recipe), Rung("the same again", "steps", replace(recipe, epsilon=1.0000001e-5)),
@@ -74,7 +82,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[Rung]:
     pixels = datasets.photo("astronaut").gray().pixels
     images = [Image(f"p{i}", pixels[90 * i : 90 * i + 60, 50:110]) for i in range(3)]
     monkeypatch.setattr(ladder, "rungs", lambda: found)
-    monkeypatch.setattr(ladder, "SIZE", {"stages": 1, "channels": 2})
     monkeypatch.setattr(datasets, "load", lambda name: images)
     return found
 
@@ -94,6 +101,20 @@ def test_climbing_stores_row_by_row_and_goes_on(small: list[Rung], tmp_path: Pat
     assert not list(waiting(read(out))) and read(out)[0]["rung"] == "ours by another name"
     small[1] = replace(small[1], recipe=replace(small[1].recipe, clip=0.5))
     assert [rung.name for rung, _ in waiting(read(out))][0] == "the same again"  # of a recipe that nobody trained
+
+
+def test_a_group_is_climbed_alone_and_what_needs_a_gpu_waits_for_one(
+    small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    small.append(
+        replace(small[1], name="of a GPU", group="rate", recipe=replace(small[1].recipe, clip=0.5), on_gpu=True)
+    )
+    assert [rung.name for rung, _ in waiting([], group="rate")] == ["wild"]
+    assert [rung.name for rung, _ in waiting([], "cuda", "rate")] == ["wild", "of a GPU"]
+    out = tmp_path / "ladder.csv"
+    assert climb(out=out, group="rate") == 0 and [row["rung"] for row in read(out)] == ["wild"]
+    assert main(["ladder", "--minutes", "1", "--group", "rates", "--out", str(out)]) == 2
+    assert "no group 'rates'" in capsys.readouterr().err
 
 
 def test_another_file_is_refused(small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

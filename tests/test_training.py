@@ -150,19 +150,8 @@ def test_the_rate_rises_stays_and_falls(shape: str) -> None:
     assert factors[-1] == pytest.approx(0 if shape == "linear" else 0.01)
 
 
-def test_a_slowing_rate_falls_with_the_root_of_the_pixels_and_by_the_same_steps_on_a_gpu() -> None:
-    recipe = ours(4e9, gpu_batch=64, slowing=25e6)
-    assert recipe.factor_at(75e6) == 0.5 and recipe.factor_at(600e6) == pytest.approx(0.2)
-    assert recipe.factor_at(3.5e9, 2.8e9) == pytest.approx(5 / 12 * recipe.factor_at(2.8e9, 2.8e9))  # then linearly
-    on_gpu = recipe.on("cuda")
-    for steps in (10, 1000, 8000):
-        factors = [each.factor_at(steps * each.pixels_per_step) for each in (recipe, on_gpu)]
-        assert factors[0] == pytest.approx(factors[1])
-
-
 def test_a_field_that_came_later_changes_a_run_only_where_it_is_used() -> None:
-    assert not {"slowing", "muon_decay"} & ours(1e9).identity.keys()
-    assert ours(1e9, slowing=1e8).identity["slowing"] == 1e8 and ours(1e9, muon_decay=0.1).identity["muon_decay"] == 0.1
+    assert "muon_decay" not in ours(1e9).identity and ours(1e9, muon_decay=0.1).identity["muon_decay"] == 0.1
 
 
 def test_the_first_recipe_is_a_rise_and_half_a_cosine() -> None:
@@ -304,8 +293,7 @@ def test_training_improves_every_network() -> None:
     ours(12 * 4 * 33**2, batch=4, blocks=1, decay_blocks=2, decay=0.5),
     first(12 * 4 * 33**2, batch=4, blocks=1),
     released(12 * 64 * 33**2),
-    ours(12 * 4 * 33**2, batch=4, blocks=1, growth=6 * 4 * 33**2, slowing=4 * 4 * 33**2, muon_decay=0.1),
-], ids=["ours", "fresh matrices", "large patches at the end", "first", "released", "growing"])  # fmt: skip
+], ids=["ours", "fresh matrices", "large patches at the end", "first", "released"])  # fmt: skip
 def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(recipe: Recipe, tmp_path: Path) -> None:
     whole = train(a_run(recipe=recipe))
     calls = 0
@@ -315,24 +303,6 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(recipe: Recipe, tmp_
     assert same(result.weights, whole.weights)
     timeless = [{k: v for k, v in row.items() if k != "minutes"} for row in whole.curve]
     assert [{k: v for k, v in row.items() if k != "minutes"} for row in result.curve] == timeless
-
-
-def test_a_network_grows_by_stages_that_begin_as_gradient_steps() -> None:
-    recipe = ours(16 * 4 * 33**2, batch=4, blocks=1, growth=12 * 4 * 33**2, warm_up=0)
-    torch.manual_seed(0)
-    trainer = Trainer(Run(ISTANetPP(8, 4), pictures(), recipe, (0.1, 0.5), quiet=True))
-    tails = [stage.tail.weight for stage in trainer.network.stages]
-    learnt = []
-    for _ in range(16):
-        trainer.one_step()
-        learnt.append(sum(bool(tail.any()) for tail in tails))
-    assert learnt == 4 * [2] + 4 * [4] + 4 * [6] + 4 * [8]
-    assert trainer.network.depth == 8
-    x = torch.rand(1, 1, 66, 66)
-    sampling = trainer.network.sampling(0.1)
-    trainer.network.use(0.25)
-    steps = trainer.network.trace(sampling.A(x), sampling)
-    assert len(steps) == 2 and torch.equal(steps[-1][1], trainer.network(sampling.A(x), sampling))
 
 
 def test_each_machine_of_a_run_keeps_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

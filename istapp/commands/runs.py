@@ -30,6 +30,7 @@ def add(command: Adder) -> None:
     rungs = command(ladder, "list, or train, what every part of the recipe is worth", "--minutes 60")
     rungs.add_argument("--minutes", type=minutes, default=0.0, help="train what is missing (default: only list)")
     rungs.add_argument("--out", type=Path, metavar="FILE.csv", help="default data/results/ladder.csv")
+    rungs.add_argument("--group", default="", metavar="NAME", help="only these rungs (default: all)")
     device(rungs)
     aside = command(study, "take the rows of a study beside the tables, or go on with it", "priors")
     aside.add_argument("name", choices=tuple(STUDIES), help="; ".join(f"{k}: {v}" for k, v in STUDIES.items()))
@@ -141,7 +142,7 @@ def ladder(options: argparse.Namespace) -> None:
     if options.out:
         refuse_unwritable(options.out)
     if options.minutes:
-        ladder.climb(options.minutes, options.out, print, options.device)
+        ladder.climb(options.minutes, options.out, print, options.device, options.group)
     rows = {(row["rung"], row["seed"]): row["mean"] for row in ladder.read(options.out)}
     for rung in ladder.rungs():
         means = [rows[rung.name, str(seed)] for seed in (1, 2, 3) if (rung.name, str(seed)) in rows]

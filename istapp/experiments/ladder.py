@@ -2,10 +2,13 @@
 
     istapp ladder                  what each rung says, and how far the rows are
     istapp ladder --minutes 60     trains what is missing, in order; the same command goes on
+    istapp ladder --minutes 3 --group "large batches" --device cuda
 
 ISTA-Net++ with K = 5 and C = 16 learns from Train400. A rung is a recipe (or a loss, or a start) that differs from a
 neighbour in one thing; its row is the mean PSNR in dB of the held-out training images at five ratios. No test image
-enters. Rows of failures stay. Chapter 05 draws the ladder from `data/results/ladder.csv`.
+enters. Rows of failures stay. A last group of rungs asks the same of the paper's size, K = 20 and C = 32, on few pixels
+in small steps: what is best for five stages need not be so for twenty. Chapter 05 draws the ladder from
+`data/results/ladder.csv`.
 """
 
 import hashlib
@@ -21,7 +24,7 @@ import torch
 from torch import Tensor
 
 from istapp.basics import paths
-from istapp.basics.errors import UserError
+from istapp.basics.errors import UserError, nearest
 from istapp.basics.provenance import commit, device_name
 from istapp.experiments.campaigns import FIVE, RENEW
 from istapp.images import datasets
@@ -34,11 +37,17 @@ FILE = paths.RESULTS / "ladder.csv"
 SIZE = {"stages": 5, "channels": 16}
 SHORT, LONG = 40e6, 300e6
 
+#: The paper's size.
+FULL = {"stages": 20, "channels": 32}
+
 #: The rung that the others are measured by.
 OURS = "ours: and a rate that stays and falls"
 
 #: The rung that the variations are measured by.
 BASE = "ours, half the pixels"
+
+#: The rung that those of the paper's size are measured by.
+DEEP = "20 stages of 32 channels"
 COLUMNS = (
     "key", "rung", "group", "seed", "pixels", "psnr_10", "psnr_20", "psnr_30", "psnr_40", "psnr_50", "mean", "minutes",
     "precision", "recipe", "device", "commit",
@@ -72,6 +81,8 @@ class Rung:
         recipe: how it trains.
         seeds: one, or several where the difference is small.
         network: the class of network.
+        size: its stages and channels.
+        on_gpu: whether it is only trained on a GPU, by a recorded graph.
     """
 
     name: str
@@ -79,11 +90,13 @@ class Rung:
     recipe: Recipe
     seeds: tuple[int, ...] = (1,)
     network: Callable[..., ISTANetPP] = field(default_factory=lambda: ISTANetPP)
+    size: dict[str, int] = field(default_factory=lambda: SIZE)
+    on_gpu: bool = False
 
     @property
     def key(self) -> str:
         """What a row is known by, whatever the rung is called: a hash of recipe, network and size."""
-        content = [self.recipe.identity, self.recipe.ending, self.network.__name__, SIZE]
+        content = [self.recipe.identity, self.recipe.ending, self.network.__name__, self.size]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -92,7 +105,7 @@ THREE_SEEDS = (1, 2, 3)
 
 def rungs() -> list[Rung]:
     """Return the ladder, in the order in which it is climbed: first what leads to our recipe, then what varies it."""
-    return [*_steps(), *_variations()]
+    return [*_steps(), *_variations(), *_deep(), *_large()]
 
 
 def _steps() -> list[Rung]:
@@ -155,6 +168,31 @@ def _variations() -> list[Rung]:
     return found
 
 
+def _deep() -> list[Rung]:
+    """What a network of the paper's size needs: our recipe on single blocks, so that few pixels are many steps."""
+    base = ours(10e6, blocks=1, warm_up=5e5, renew_matrix=RENEW)
+    slower = replace(base, muon_rate=0.003, rate=6e-4)
+    found = {
+        DEEP: base,
+        "20 stages, rates of 0.3": slower,
+        "20 stages, rates of 0.3, weights decay": replace(slower, muon_decay=0.1),
+        "20 stages, rates of 0.1": replace(base, muon_rate=0.001, rate=2e-4),
+        "20 stages, Muon alone at 0.3": replace(base, muon_rate=0.003),
+    }
+    return [Rung(name, "depth", recipe, size=FULL) for name, recipe in found.items()]
+
+
+def _large() -> list[Rung]:
+    """Rates for the batches that a GPU wants, at the paper's size: some 1,400 steps of 64 patches."""
+    base = ours(400e6, batch=64, renew_matrix=RENEW, warm_up=8e6)
+    rates = ((0.003, 6e-4), (0.01, 2e-3), (0.001, 2e-4))
+    recipes = [replace(base, muon_rate=muon, rate=rate) for muon, rate in rates]
+    return [
+        Rung(f"batch 64, Muon {r.muon_rate:g}, AdamW {r.rate:g}", "large batches", r, size=FULL, on_gpu=True)
+        for r in recipes
+    ]
+
+
 def read(path: Path | None = None) -> list[dict[str, str]]:
     """Return the rows there are, as text, each called as its rung is called today.
 
@@ -166,8 +204,8 @@ def read(path: Path | None = None) -> list[dict[str, str]]:
     return [row | named.get(row["key"], {}) for row in rows]
 
 
-def waiting(rows: list[dict[str, str]]) -> Iterator[tuple[Rung, int]]:
-    """Yield rung and seed of every row that is missing: all first seeds before the others.
+def waiting(rows: list[dict[str, str]], device: str = "cpu", group: str = "") -> Iterator[tuple[Rung, int]]:
+    """Yield rung and seed of every row of a group, or of all, that is missing on a kind of device: first seeds first.
 
     A rung whose first row lies within 0.2 dB of our recipe's on as many pixels gets three seeds.
     """
@@ -175,7 +213,10 @@ def waiting(rows: list[dict[str, str]]) -> Iterator[tuple[Rung, int]]:
     close = _close(rows)
     wanted = [(rung, rung.seeds[0]) for rung in rungs()]
     wanted += [(r, s) for r in rungs() for s in (THREE_SEEDS if r.name in close else r.seeds) if s != r.seeds[0]]
-    yield from ((rung, seed) for rung, seed in wanted if (rung.key, str(seed)) not in have)
+    for rung, seed in wanted:
+        here = device == "cuda" or not rung.on_gpu
+        if here and group in ("", rung.group) and (rung.key, str(seed)) not in have:
+            yield rung, seed
 
 
 def _close(rows: list[dict[str, str]]) -> set[str]:
@@ -186,18 +227,24 @@ def _close(rows: list[dict[str, str]]) -> set[str]:
 
 
 def climb(
-    minutes: float = math.inf, out: Path | None = None, say: Callable[[str], None] = print, device: str = "cpu"
-) -> int:
-    """Train the rungs that are missing, for at most `minutes`, and return how many are still missing.
+    minutes: float = math.inf, out: Path | None = None, say: Callable[[str], None] = print, device: str = "cpu",
+    group: str = "",
+) -> int:  # fmt: skip
+    """Train the rungs of a group, or of all, that are missing, for at most `minutes`; return how many still are.
 
     A rung that is broken off is trained anew; each takes a minute or two.
 
     Raises:
-        UserError: Train400 is not at hand.
+        UserError: Train400 is not at hand, or there is no such group.
     """
+    known = {rung.group for rung in rungs()}
+    if group and group not in known:
+        raise UserError(
+            f"the ladder has no group '{group}'{nearest(group, known)}; there are {', '.join(sorted(known))}"
+        )
     out, end = out or FILE, time.monotonic() + 60 * minutes
     images = datasets.load("Train400")
-    while todo := next(waiting(read(out)), None):
+    while todo := next(waiting(read(out), device, group), None):
         rung, seed = todo
         left = (end - time.monotonic()) / 60
         if left <= 0:
@@ -207,12 +254,14 @@ def climb(
             break
         paths.write_table(out, COLUMNS, [*read(out), row])
         say(f"{rung.name}, seed {seed}: {row['mean']} dB on the validation split, {row['minutes']} min")
-    return len(list(waiting(read(out))))
+    return len(list(waiting(read(out), device, group)))
 
 
 def _row(rung: Rung, seed: int, images: list[datasets.Image], device: str, minutes: float) -> dict[str, str] | None:
     torch.manual_seed(seed)
-    run = Run(rung.network(**SIZE), images, rung.recipe, FIVE, seed, device=device, quiet=True, validate_every=10**9)
+    network = rung.network(**rung.size)
+    mode = "graph" if rung.on_gpu else "eager"
+    run = Run(network, images, rung.recipe, FIVE, seed, device=device, mode=mode, quiet=True, validate_every=10**9)
     row = {
         "key": rung.key, "rung": rung.name, "group": rung.group, "seed": str(seed),
         "pixels": f"{rung.recipe.pixels:.0f}", "precision": run.precision, "recipe": str(rung.recipe),

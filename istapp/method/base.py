@@ -118,9 +118,6 @@ class Network(nn.Module, Method):
         """
         return []
 
-    def use(self, share: float) -> None:
-        """Compute with the first `share` of the stages only, in (0, 1], while they grow in number; all by default."""
-
     def fill(self, tensors: dict[str, Tensor], source: str) -> Self:
         """Load weights and freeze them, so that calling the network gives detached images.
 

@@ -96,7 +96,6 @@ class ISTANetPP(Network):
         if not dynamic_step:
             self.step = nn.Parameter(torch.full((stages,), 0.5))
         self.stages = nn.ModuleList(ProximalMapping(channels, noise_map) for _ in range(stages))
-        self.depth = stages  # how many of them compute: fewer only while a training lets them grow in number
         if (dynamic_step, noise_map) != (True, True):
             self.variant = f"DUS step {'on' if dynamic_step else 'off'}, DUS map {'on' if noise_map else 'off'}"
 
@@ -113,7 +112,7 @@ class ISTANetPP(Network):
         rho, sigma = self.conditions(sampling.ratio)
         x = x0 = sampling.adjoint(y)
         steps = []
-        for k, proximal_mapping in enumerate(self.stages[: self.depth]):
+        for k, proximal_mapping in enumerate(self.stages):
             r = gradient_descent(x, x0, rho[:, k], sampling)
             x = proximal_mapping(r, None if sigma is None else sigma[:, k])
             steps.append((r, x))
@@ -126,7 +125,7 @@ class ISTANetPP(Network):
             return self._by_strips(y, sampling)
         rho, sigma = self.conditions(sampling.ratio)
         x = x0 = sampling.adjoint(y)
-        for k, proximal_mapping in enumerate(self.stages[: self.depth]):
+        for k, proximal_mapping in enumerate(self.stages):
             r = gradient_descent(x, x0, rho[:, k], sampling)
             x = proximal_mapping(r, None if sigma is None else sigma[:, k])
         return x
@@ -141,7 +140,7 @@ class ISTANetPP(Network):
         x0 = sampling.adjoint(y)
         x, mapped = x0.clone(), torch.empty_like(x0)
         clock = Progress(self.name, len(self.stages))
-        for k, proximal_mapping in enumerate(self.stages[: self.depth]):
+        for k, proximal_mapping in enumerate(self.stages):
             for rows in strips.rows(x.shape, sampling.block):
                 x[..., rows, :] = gradient_descent(x[..., rows, :], x0[..., rows, :], rho[:, k], sampling)
             for images, rows, seen, inside in strips.cut(x.shape, halo=strips.reach(proximal_mapping)):
@@ -150,10 +149,6 @@ class ISTANetPP(Network):
                 clock.show(k + rows.stop / x.shape[-2] * images.stop / len(x))
             x, mapped = mapped, x
         return x
-
-    def use(self, share: float) -> None:
-        """Compute with the first `share` of the stages only, at least one."""
-        self.depth = max(1, round(share * len(self.stages)))
 
     def matrices(self) -> list[str]:
         """Return the names of the residual blocks' convolutions, C x C x 3 x 3."""

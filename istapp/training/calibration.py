@@ -208,7 +208,7 @@ def _trainer(job: Run, trial: Trial) -> Trainer:
             if name in set(network.silent()):
                 weight.mul_(NEARLY_SILENT)
     recipe = replace(
-        at_work, gpu_batch=0, pixels=1e15, warm_up=RISE * STEPS * at_work.pixels_per_step, silent_start=False, growth=0,
+        at_work, gpu_batch=0, pixels=1e15, warm_up=RISE * STEPS * at_work.pixels_per_step, silent_start=False,
         renew_matrix=RENEW if job.recipe.renew_matrix else 0,
     )  # fmt: skip
     copied = replace(

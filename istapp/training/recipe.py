@@ -20,8 +20,8 @@ ERRORS: dict[str, Callable[[float], ErrorMeasure | None]] = {
 OPTIMISERS = ("adamw", "muon")
 DECAYS = ("linear", "cosine")
 
-#: Fields that came when there were states and rows already: they make a run another one only where they are not zero.
-LATER = ("muon_decay", "slowing", "growth")
+#: What came when there were states and rows already: it makes a run another one only where it is not zero.
+LATER = ("muon_decay",)
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,7 @@ class Recipe:
         epsilon: of the error measures that have one: the MSE below which an image counts no more.
         silent_start: set the weights to zero that a network names (`Network.silent`), so that its stages begin by
             passing their input on.
-        growth: pixels over which a network of stages grows from its first quarter of them to all, a quarter at a time;
-            0: all from the start. With a silent start a new stage begins as the gradient step.
         warm_up: pixels over which the rate rises from zero.
-        slowing: pixels after which the rate that stays has fallen by the square root of two, and on with the inverse
-            square root of the pixels, so that a long run takes small steps before its end is known; 0: never.
         decay: share of the budget over which it falls; 0: never, 1: all the time.
         decay_shape: ``linear``, to zero, or ``cosine``, to a hundredth.
         ratio_per_sample: draw a ratio for each patch; otherwise one for each step.
@@ -80,9 +76,7 @@ class Recipe:
     error: str = "log-mse"
     epsilon: float = 1e-5
     silent_start: bool = True
-    growth: float = 0.0
     warm_up: float = 1e6
-    slowing: float = 0.0
     decay: float = 0.3
     decay_shape: str = "linear"
     ratio_per_sample: bool = True
@@ -143,11 +137,10 @@ class Recipe:
         return self.pixels * (1 - self.decay)
 
     def on(self, device: str) -> "Recipe":
-        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, its rates by steps."""
+        """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, and as many steps of rise."""
         if device != "cuda" or not self.gpu_batch:
             return self
-        larger, in_steps = self.gpu_batch / self.batch, ("warm_up", "slowing", "growth")
-        return replace(self, batch=self.gpu_batch, **{name: larger * getattr(self, name) for name in in_steps})
+        return replace(self, batch=self.gpu_batch, warm_up=self.warm_up * self.gpu_batch / self.batch)
 
     def in_decay(self) -> "Recipe":
         """Return the recipe with the patches for its last part, as many of them as keep the pixels of a step."""
@@ -163,16 +156,10 @@ class Recipe:
     def factor_at(self, pixels: float, decay_from: float | None = None) -> float:
         """Return what the learning rates are multiplied by after so many pixels, the fall begun at `decay_from`."""
         rate = min(1.0, pixels / self.warm_up) if self.warm_up else 1.0
-        if self.slowing:
-            rate *= (1 + min(pixels, math.inf if decay_from is None else decay_from) / self.slowing) ** -0.5
         if decay_from is None:
             return rate
         done = min(1.0, (pixels - decay_from) / max(1.0, self.pixels - decay_from))
         return rate * (1 - done if self.decay_shape == "linear" else 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
-
-    def depth_at(self, pixels: float) -> float:
-        """Return which share of a network's stages learns after so many pixels: a quarter, two, three, all."""
-        return 1.0 if pixels >= self.growth else (1 + int(3 * pixels / self.growth)) / 4
 
     def __str__(self) -> str:
         """One line: optimiser and rates, error, start, patches."""

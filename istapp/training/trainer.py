@@ -82,12 +82,6 @@ class Trainer:
         error = now.measure()
         self.loss = self.network.loss if error is None else partial(self.network.loss, error=error)
         self.sampling, self.mode = sampling, run.mode
-        self._begin_gradients()
-
-    def _begin_gradients(self) -> None:
-        """Use the stages that learn by now, and record or compile anew."""
-        self.share = self.now.depth_at(self.pixels)
-        self.network.use(self.share)
         self.gradient, self.proven = self._gradient_by(self.mode), False
 
     def _gradient_by(self, mode: str) -> Gradient:
@@ -215,7 +209,7 @@ class Trainer:
         first, metered = self.step, (began, self.pixels)
         with StopAsked() as stop:
             while not self.done:
-                if self.step == first + WARM or self.share < 1:  # fewer stages tell nothing of all
+                if self.step == first + WARM:
                     metered = (time.perf_counter(), self.pixels)
                 self._settle_in_time(*metered)
                 self._begin_decay_in_time()
@@ -260,8 +254,6 @@ class Trainer:
 
     def one_step(self) -> None:
         """Take one step of the optimisers and count it."""
-        if self.share != self.now.depth_at(self.pixels):
-            self._begin_gradients()
         factor = self.recipe.factor_at(self.pixels + self.now.pixels_per_step / 2, self.decay_from)
         loss = self.compute(self.draws.draw(self.step))
         self._update(factor)
