@@ -74,7 +74,7 @@ def notebook() -> dict[str, Any]:
 
 def history() -> dict[str, Any]:
     """The code cells that were run, in the order in which they were, as a notebook without outputs."""
-    from IPython import get_ipython  # pyright: ignore[reportMissingImports]
+    from IPython import get_ipython
 
     ran = [source for source in get_ipython().user_ns["In"] if source.strip()]
     blank = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}

@@ -35,8 +35,8 @@ class ISTA(Method):
     def __init__(self, lam: float | None = None, iterations: int | None = None) -> None:
         """Weigh the prior by `lam` and take that many steps, by default as `options` says."""
         usual = [option.default for option in self.options]
-        self.lam = usual[0] if lam is None else lam
-        self.iterations = usual[1] if iterations is None else iterations
+        self.lam = float(usual[0] if lam is None else lam)
+        self.iterations = int(usual[1] if iterations is None else iterations)
         changed = [self.lam, self.iterations] != usual
         self.variant = f"lambda {self.lam:g}, {self.iterations} iterations" if changed else ""
 
