@@ -73,12 +73,15 @@ def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
 def experiments(options: argparse.Namespace) -> None:
     """List the training runs."""
     from istapp.experiments import campaigns, queue
+    from istapp.paper import results
 
     places = queue.Places()
     print(f"{'experiment':34} {'group':16} {'state':10} {'minutes':>7}  {'pixels':>7}  purpose")
     for e in campaigns.ALL.values():
         pixels = f"{e.recipe.pixels / 1e9:.2f}G"
         state = "begun" if queue.is_only_begun(e, places) else queue.status(e.id, places)
+        share = results.trained(e.id) if state == "done" and results.edition(e.id) == "part" else None
+        state = f"{share:.0%} done" if share else state
         group = e.group if e.group != e.id else ""
         print(f"{e.id:34} {group:16} {state:10} {e.minutes:7.1f}  {pixels:>7}  {e.purpose}")
 

@@ -15,6 +15,7 @@ from istapp.experiments.campaigns import ALL, FIVE, Experiment, main_runs
 from istapp.experiments.queue import Places
 from istapp.images import datasets, registry
 from istapp.methods import Network, Tied
+from istapp.paper import results
 from istapp.paper.printed import TABLE2, TABLE3, THREE
 
 #: What can be reproduced. Figs. 5 to 7 also show pictures, which their chapters draw from the same weights.
@@ -242,6 +243,12 @@ def weights_of(run: str, places: Places) -> Path:
     return own if own.exists() else paths.WEIGHTS / own.name
 
 
+def _further(experiment: Experiment) -> str:
+    """Return what makes the training go on of a run that has seen only a part of its pixels."""
+    begun = results.trained(experiment.id) and results.edition(experiment.id) == "part"
+    return f" --pixels {experiment.recipe.pixels / 1e9:g}e9" if begun else ""
+
+
 def command(method: str, dataset: str, ratio: float, run: Experiment | None = None, blockwise: bool = False) -> str:
     """Return what makes the rows of a cell that lacks them: of a run, else of the method's default at the paper's size.
 
@@ -251,7 +258,7 @@ def command(method: str, dataset: str, ratio: float, run: Experiment | None = No
     if run or paper_runs:
         e = run or paper_runs[0]
         then = [f"on {dataset}"] * (dataset not in e.tests) + ["block by block"] * blockwise
-        return f"istapp train {e.id}" + (f", then evaluate it {' '.join(then)}" if then else "")
+        return f"istapp train {e.id}{_further(e)}" + (f", then evaluate it {' '.join(then)}" if then else "")
     if method not in training_free():
         return f"no experiment trains {method} for this yet"
     options = f"--dataset {dataset} --ratios {100 * ratio:g} --out data/results/{method}.csv"
