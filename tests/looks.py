@@ -91,7 +91,7 @@ def in_the_dark(tab: Browser) -> list[str]:
 def on_a_telephone(tab: Browser) -> list[str]:
     """Make the screen narrow; what stands out of it."""
     tab.screen(NARROW, 800)
-    tab.value("new Promise((done) => setTimeout(done, 250))")  # formulas are fitted 200 ms after a change
+    tab.wait(f"!document.querySelector('.math') || document.documentElement.dataset.fittedTo == {NARROW}", 60)
     return [f"overflows at {NARROW} pixels: {part}" for part in tab.value(OUTSIDE)]
 
 

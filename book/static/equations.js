@@ -71,8 +71,11 @@
   function fitInLine(items) {
     for (const item of items) if (item.typesetRoot.style.fontSize) item.typesetRoot.style.fontSize = "";
     const shares = items.map(({ typesetRoot }) => {
-      const room = typesetRoot.closest("p, li, dd, td, div")?.clientWidth;
-      return room ? room / typesetRoot.getBoundingClientRect().width : 1;
+      const around = typesetRoot.closest("p, li, dd, td, div");
+      // a column of a grid grows with what is in it, beyond the screen
+      const left = document.documentElement.clientWidth - (around?.getBoundingClientRect().left ?? 0);
+      const room = Math.min(around?.clientWidth ?? 0, left - 16);
+      return room > 0 ? room / typesetRoot.getBoundingClientRect().width : 1;
     });
     items.forEach(({ typesetRoot }, n) => {
       typesetRoot.classList.toggle("too-long", shares[n] < SMALLEST);
@@ -84,6 +87,7 @@
     const items = [...MathJax.startup.document.math];
     items.filter((item) => item.display).forEach(fit);
     fitInLine(items.filter((item) => !item.display));
+    document.documentElement.dataset.fittedTo = window.innerWidth;
   }
 
   let width = 0;
