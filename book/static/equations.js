@@ -69,18 +69,26 @@
   /* A formula within a line cannot be broken; one that is longer than its paragraph is wide becomes smaller, and where
      that would make it illegible it scrolls by itself. */
   function fitInLine(items) {
-    for (const item of items) if (item.typesetRoot.style.fontSize) item.typesetRoot.style.fontSize = "";
-    const shares = items.map(({ typesetRoot }) => {
+    const share = ({ typesetRoot }) => {
       const around = typesetRoot.closest("p, li, dd, td, div");
       // a column of a grid grows with what is in it, beyond the screen
       const left = document.documentElement.clientWidth - (around?.getBoundingClientRect().left ?? 0);
       const room = Math.min(around?.clientWidth ?? 0, left - 16);
       return room > 0 ? room / typesetRoot.getBoundingClientRect().width : 1;
-    });
-    items.forEach(({ typesetRoot }, n) => {
-      typesetRoot.classList.toggle("too-long", shares[n] < SMALLEST);
-      if (shares[n] < 1) typesetRoot.style.fontSize = `${Math.floor(100 * Math.max(SMALLEST, shares[n]))}%`;
-    });
+    };
+    for (const { typesetRoot } of items) {
+      if (typesetRoot.style.fontSize) typesetRoot.style.fontSize = "";
+      typesetRoot.classList.remove("too-long");
+    }
+    const shares = items.map(share);
+    for (const item of items.filter((_, n) => shares[n] < 1)) {
+      const { typesetRoot } = item;
+      for (let size = 1, turn = 0; share(item) < 1 && size > SMALLEST && turn < 3; turn += 1) {
+        size = Math.max(SMALLEST, 0.99 * size * share(item));
+        typesetRoot.style.fontSize = `${Math.floor(100 * size)}%`;
+      }
+      typesetRoot.classList.toggle("too-long", share(item) < 1);
+    }
   }
 
   function fitAll() {
