@@ -36,6 +36,9 @@ OUTSIDE = """(() => {
     const whole = document.documentElement.scrollWidth;
     return [...(whole > width ? [`the page is ${whole} pixels wide`] : []), ...found.slice(0, 5).map(named)];
 })()"""
+#: Colours and bars at the sides change at once: half way they are no fault of the page.
+STILL = """document.head.insertAdjacentHTML("beforeend",
+    "<style>* { animation: none !important; transition: none !important }</style>")"""
 #: axe goes over every element but those of which formulas are drawn: a reader of the screen gets these in words.
 SERIOUS = """axe.run({exclude: [["mjx-container"]]}, {resultTypes: ["violations"], elementRef: false, %s})
     .then(({violations}) => violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
@@ -65,6 +68,7 @@ def visit(tab: Browser, page: Path) -> list[str]:
     tab.media(prefers_color_scheme="light")
     tab.screen(WIDE, 900)
     tab.open(page)
+    tab.value(STILL)
     settled(tab)
     found = [f"asks another host: {url}" for url in tab.requests() if not url.startswith("file:")]
     found += [f"complains: {said}" for said in complaints(tab)]
@@ -87,7 +91,7 @@ def in_the_dark(tab: Browser) -> list[str]:
 def on_a_telephone(tab: Browser) -> list[str]:
     """Make the screen narrow; what stands out of it."""
     tab.screen(NARROW, 800)
-    tab.value("new Promise((done) => setTimeout(done, 250))")  # formulas are fitted 200 ms after a change
+    tab.wait(f"!document.querySelector('.math') || document.documentElement.dataset.fittedTo == {NARROW}", 60)
     return [f"overflows at {NARROW} pixels: {part}" for part in tab.value(OUTSIDE)]
 
 

@@ -66,8 +66,28 @@
     }
   }
 
+  /* A formula within a line cannot be broken; one that is longer than its paragraph is wide becomes smaller, and where
+     that would make it illegible it scrolls by itself. */
+  function fitInLine(items) {
+    for (const item of items) if (item.typesetRoot.style.fontSize) item.typesetRoot.style.fontSize = "";
+    const shares = items.map(({ typesetRoot }) => {
+      const around = typesetRoot.closest("p, li, dd, td, div");
+      // a column of a grid grows with what is in it, beyond the screen
+      const left = document.documentElement.clientWidth - (around?.getBoundingClientRect().left ?? 0);
+      const room = Math.min(around?.clientWidth ?? 0, left - 16);
+      return room > 0 ? room / typesetRoot.getBoundingClientRect().width : 1;
+    });
+    items.forEach(({ typesetRoot }, n) => {
+      typesetRoot.classList.toggle("too-long", shares[n] < SMALLEST);
+      if (shares[n] < 1) typesetRoot.style.fontSize = `${Math.floor(100 * Math.max(SMALLEST, shares[n]))}%`;
+    });
+  }
+
   function fitAll() {
-    for (const item of MathJax.startup.document.math) if (item.display) fit(item);
+    const items = [...MathJax.startup.document.math];
+    items.filter((item) => item.display).forEach(fit);
+    fitInLine(items.filter((item) => !item.display));
+    document.documentElement.dataset.fittedTo = window.innerWidth;
   }
 
   let width = 0;

@@ -14,6 +14,12 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("i.theme-switch").forEach((picture) => picture.removeAttribute("title"));
   document.querySelectorAll("svg.theme-switch title").forEach((title) => title.remove());
   document.querySelectorAll("summary[aria-label]").forEach((summary) => summary.removeAttribute("aria-label"));
+  // A list within a list belongs into one of its items.
+  document.querySelectorAll("ul > ul").forEach((inner) => {
+    const item = document.createElement("li");
+    inner.replaceWith(item);
+    item.append(inner);
+  });
   // The works of a bibliography are entries, not items, and a list without items is none.
   document.querySelectorAll(".citation-list").forEach((list) => list.removeAttribute("role"));
 });
