@@ -41,7 +41,9 @@ def test_a_row_has_every_witness_the_command_and_the_share(found):
     rows = {(row[1], row[2]): row for row in rows_of(status.table(found))}
     own = rows["Table 1, Set11 10 %", "ISTA-Net++"]
     assert own[:1] + own[3:7] == ["✓ reproduced", "28.34", "28.40", "26.04", "(27.10)"]
-    assert own[7] == "trained on Train400; ista-net-pp-main: 1/140 of its training; istapp train ista-net-pp-main"
+    said, share, command = own[7].split("; ")
+    assert (said, share) == ("trained on Train400", "ista-net-pp-main: 1/140 of its training")
+    assert command == "istapp train ista-net-pp-main --pixels 35e9"  # by itself it would say that it is done
     assert rows["Table 1, Set11 20 %", "ISTA-Net++"][0] == "✓ replicated"  # after a part of its training
     waits = rows["Table 1, Set11 30 %", "ISTA-Net++"]
     assert waits[0] == "… not run yet" and waits[4:] == ["–", "–", "–", "istapp train ista-net-pp-main"]
