@@ -39,9 +39,11 @@ OUTSIDE = """(() => {
 #: Colours and bars at the sides change at once: half way they are no fault of the page.
 STILL = """document.head.insertAdjacentHTML("beforeend",
     "<style>* { animation: none !important; transition: none !important }</style>")"""
-#: axe goes over every element but those of which formulas are drawn: a reader of the screen gets these in words.
-SERIOUS = """axe.run({exclude: [["mjx-container"]]}, {resultTypes: ["violations"], elementRef: false, %s})
-    .then(({violations}) => violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
+#: axe goes over every element but those of which formulas are drawn, which a reader of the screen gets in words, and
+#: the icons, which a script draws late, in buttons that have names of their own.
+SERIOUS = """axe.run({exclude: [["mjx-container"], ["svg.svg-inline--fa"]]},
+    {resultTypes: ["violations"], elementRef: false, %s}).then(({violations}) => violations
+    .filter((each) => ["serious", "critical"].includes(each.impact)).map((each) =>
         `${each.id} (${each.nodes.length}): ${each.help}; ${each.nodes[0].html.slice(0, 160)}`
         + ` at ${each.nodes[0].target}`))"""
 

@@ -46,7 +46,7 @@ def test_a_row_has_every_witness_the_command_and_the_share(found):
     assert command == "istapp train ista-net-pp-main --pixels 35e9"  # by itself it would say that it is done
     assert rows["Table 1, Set11 20 %", "ISTA-Net++"][0] == "✓ replicated"  # after a part of its training
     waits = rows["Table 1, Set11 30 %", "ISTA-Net++"]
-    assert waits[0] == "… not run yet" and waits[4:] == ["–", "–", "–", "istapp train ista-net-pp-main"]
+    assert waits[0] == "… not run yet" and waits[4:] == ["–", "–", "–", command]
 
 
 def test_the_words_of_the_page_are_those_of_the_verdicts():
