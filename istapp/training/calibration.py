@@ -31,7 +31,8 @@ from istapp.training.trainer import Trainer
 STEPS, LARGEST_DIFFERENCE, SMALLEST_COSINE = 20, 0.01, 0.99
 
 #: Over how many times as many steps the rates would rise. Over twice as many, twenty steps of a network of the paper's
-#: size amplify rounding to a difference of 0.03; over ten times as many it stays at 0.001 and the error falls as far.
+#: size amplify rounding to a difference of 0.03; over ten times as many it stays at 0.001 and the error falls almost as
+#: far.
 RISE = 10
 
 #: What layers are multiplied by that a run begins with at zero.

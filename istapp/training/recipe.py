@@ -1,9 +1,9 @@
 """How a network is trained, as data."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from math import cos, pi
 from typing import Any
 
 from istapp.basics.errors import UserError, nearest
@@ -155,11 +155,11 @@ class Recipe:
 
     def factor_at(self, pixels: float, decay_from: float | None = None) -> float:
         """Return what the learning rates are multiplied by after so many pixels, the fall begun at `decay_from`."""
-        rate = min(1.0, pixels / self.warm_up) if self.warm_up else 1.0
+        rise = min(1.0, pixels / self.warm_up) if self.warm_up else 1.0
         if decay_from is None:
-            return rate
+            return rise
         done = min(1.0, (pixels - decay_from) / max(1.0, self.pixels - decay_from))
-        return rate * (1 - done if self.decay_shape == "linear" else 0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        return rise * (1 - done if self.decay_shape == "linear" else 0.01 + 0.99 * (1 + cos(pi * done)) / 2)
 
     def __str__(self) -> str:
         """One line: optimiser and rates, error, start, patches."""
