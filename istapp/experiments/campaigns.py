@@ -12,7 +12,7 @@ import torch
 from istapp.images import datasets
 from istapp.method.base import Network
 from istapp.methods import class_of
-from istapp.training import Recipe, first, ours, released
+from istapp.training import Recipe, ours, released
 
 FIVE = (0.1, 0.2, 0.3, 0.4, 0.5)
 
@@ -84,53 +84,55 @@ class Experiment:
 
 
 def _laptop() -> list[Experiment]:
-    """What two cores can train: the network shipped with the book, and small editions of Table 4 and Fig. 4."""
-    small = {"stages": 5, "channels": 16}
-    switches = {"b": (False, False), "c": (True, False), "d": (False, True), "e": (True, True)}
-    # A fifth of this is too little: on the validation split (b), (c) and (d) stayed below the linear estimate at 10 %.
-    budget = first(300e6, batch=8, average=0.999, renew_matrix=RENEW)
-    tests = ("photos", "Set11")
-    runs = [Experiment(
-        "ista-net-pp-laptop", "the network of the laptop edition, one matrix", {"stages": 9, "channels": 16},
-        first(700e6, batch=8, average=0.9995), minutes=60, matrix_seed=1,
-    ), Experiment(
-        "ista-net-pp-laptop-fresh", "the network of the laptop edition, fresh matrices", {"stages": 9, "channels": 16},
-        first(700e6, batch=8, average=0.9995, renew_matrix=RENEW), minutes=60, main=True,
-    )]  # fmt: skip
-    runs += [
-        Experiment(
-            f"ista-net-pp-laptop-table4-{letter}", f"Table 4 ({letter}), laptop edition",
-            small | {"dynamic_step": step, "noise_map": noise}, budget, minutes=12, tests=tests, serves=("table4",),
-            setting=letter,
-        )
-        for letter, (step, noise) in switches.items()
+    """What two cores can train: a small network of the paper's depth, small editions of Table 4 and Fig. 4, rivals."""
+    small, budget = {"stages": 5, "channels": 16}, 100e6
+    recipe, single = ours(budget, renew_matrix=RENEW), {"batch": 32, "blocks": 1}
+
+    def one(tail: str, purpose: str, recipe: Recipe = recipe, **changes: Any) -> Experiment:
+        """A run of ISTA-Net++, or of the `method` named, with the same pixels as all others."""
+        method = changes.pop("method", "ista-net-pp")
+        given: dict[str, Any] = {"config": small, "minutes": 5, "tests": ("photos", "Set11")} | changes
+        name = f"{method}-laptop{tail}"
+        return Experiment(
+            name, f"{purpose}, laptop edition", recipe=recipe, method=method, edition="laptop",
+            group="laptop-ablation", **given,
+        )  # fmt: skip
+
+    def plus(tail: str, purpose: str, stages: int, channels: int, ratio: float = 0.1, **changes: Any) -> Experiment:
+        """A run of ISTA-Net+, whose training knows one ratio, one matrix and single blocks, as published."""
+        config = {"stages": stages, "channels": channels, "ratio": ratio}
+        return one(tail, purpose, ours(budget, **single), method="ista-net-plus", config=config, ratios=(ratio,),
+                   **changes)  # fmt: skip
+
+    table4 = [
+        one(f"-table4-{letter}", f"Table 4 ({letter})", config=small | {"dynamic_step": step, "noise_map": noise},
+            serves=("table4",), setting=letter)
+        for letter, step, noise in (("e", True, True), ("b", False, False), ("c", True, False), ("d", False, True))
     ]  # fmt: skip
-    runs.append(Experiment(
-        "ista-net-plus-laptop-10", "a small ISTA-Net+ at 10 %", {"stages": 5, "channels": 16, "ratio": 0.1},
-        first(100e6, batch=32, blocks=1, average=0.998), "ista-net-plus", ratios=(0.1,), matrix_seed=1, minutes=6,
-        main=True,
-    ))  # fmt: skip
-    runs.append(Experiment(
-        "ldamp-laptop", "Table 1, LDAMP's denoisers, laptop edition",
-        {"edges": [0, 10, 20, 40, 60, 100, 200, 500], "layers": 6, "channels": 24},
-        first(120e6, batch=28, blocks=1, average=0.998), "ldamp", ratios=(0.1, 0.3, 0.5), minutes=12, main=True,
-        tests=tests,
-    ))  # fmt: skip
-    for stages, channels in ((3, 16), (7, 16), (5, 8), (5, 24)):
-        runs.append(Experiment(
-            f"ista-net-pp-laptop-fig4-k{stages}-c{channels}", "Fig. 4, laptop edition",
-            {"stages": stages, "channels": channels}, budget, minutes=12, tests=tests, serves=("fig4",),
-        ))  # fmt: skip
-    runs += [
-        Experiment("ista-net-pp-laptop-released-recipe", "the released recipe at equal pixels, laptop edition", small,
-                   released(budget.pixels), minutes=12, tests=tests),
-        Experiment("ista-net-pp-laptop-train91", "Fig. 7(a), Train91, laptop edition", small, budget,
-                   training_set="T91", minutes=12, tests=tests, serves=("fig7",)),
-        Experiment("ista-net-pp-laptop-table4-e-seed2", "Table 4 (e), spread, laptop edition", small, budget, seed=2,
-                   minutes=12, tests=tests, serves=("table4",), setting="e", repeats="ista-net-pp-laptop-table4-e"),
+    seeds = [
+        replace(run, id=f"{run.id}-seed2", seed=2, repeats=run.id) for run in table4 if run.setting in ("e", "c")
     ]  # fmt: skip
-    runs = [replace(run, edition="laptop") for run in runs]
-    return [replace(run, group="laptop-ablation") if run.recipe.pixels == budget.pixels else run for run in runs]
+    fig4 = {"serves": ("fig4",)}
+    sizes = [
+        one(f"-fig4-k{k}-c{c}", "Fig. 4", config={"stages": k, "channels": c}, **fig4)
+        for k, c in ((3, 16), (9, 16), (5, 8), (5, 24))
+    ]  # fmt: skip
+    denoisers = {"edges": [0, 10, 20, 40, 60, 100, 200, 500], "layers": 6, "channels": 24}
+    return [
+        one("", "the network of the laptop edition", config={"stages": 20, "channels": 8}, minutes=20, main=True,
+            tests=("photos", "Set11", "BSD68"), **fig4),
+        *table4,
+        *seeds,
+        *sizes,
+        *(plus(f"-{100 * ratio:g}", "ISTA-Net+", 5, 16, ratio, main=True) for ratio in (0.1, 0.3, 0.5)),
+        *(plus(f"-fig4-k{k}-c{c}", "Fig. 4", k, c, **fig4) for k, c in ((3, 16), (9, 16), (5, 8))),
+        one("-train91", "Fig. 7(a), Train91", training_set="T91", serves=("fig7",)),
+        one("-single-block", "single-block patches against multi-block", ours(budget, renew_matrix=RENEW, **single)),
+        one("-one-matrix", "one matrix against fresh ones", ours(budget), matrix_seed=1),
+        one("-released-recipe", "the released recipe at equal pixels", released(budget)),
+        one("", "Table 1, LDAMP's denoisers", ours(budget, batch=28, blocks=1, error="published"), method="ldamp",
+            config=denoisers, ratios=(0.1, 0.3, 0.5), minutes=12, main=True),
+    ]  # fmt: skip
 
 
 def _campaign_1() -> list[Experiment]:

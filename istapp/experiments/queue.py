@@ -31,6 +31,7 @@ from istapp.methods import get
 from istapp.training import Run, train
 from istapp.training import state as states
 from istapp.training.benchmark import share_of_peak
+from istapp.training.validation import halved_where_free
 
 __all__ = [
     "Experiment", "Places",
@@ -160,7 +161,8 @@ def run(
         seen, all_ = result.pixels / 1e6, experiment.recipe.pixels / 1e6
         say(f"{experiment.id}: {seen:.1f} of {all_:.1f} million pixels; the same command goes on from here")
         return False
-    _save(experiment, places, result.weights, _header(experiment, network, job, result))
+    tensors = result.weights if experiment.main else halved_where_free(network, result.weights, job.images, job.ratios)
+    _save(experiment, places, tensors, _header(experiment, network, job, result, tensors_hash(weights.widened(tensors))))
     curve = keep.with_name(f"{keep.name}.curve.csv")
     places.results.mkdir(parents=True, exist_ok=True)
     if curve != places.curve_of(experiment.id):
@@ -188,7 +190,7 @@ def _save(experiment: Experiment, places: Places, tensors: dict[str, Any], heade
     weights.save(path, tensors, header)
 
 
-def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> dict[str, Any]:
+def _header(experiment: Experiment, network: Network, job: Run, result: Any, hash_: str) -> dict[str, Any]:
     """Return what the weights say of themselves."""
     last = result.curve[-1]
     return stamp(
@@ -202,7 +204,7 @@ def _header(experiment: Experiment, network: Network, job: Run, result: Any) -> 
         pixels_per_second=round(result.pixels_per_second),
         share_of_peak=round(share_of_peak(job, result.pixels_per_second), 4),
         validation_psnr={key.removeprefix("psnr_"): last[key] for key in last if key.startswith("psnr_")},
-        weights_hash=tensors_hash(result.weights),
+        weights_hash=hash_,
     )  # fmt: skip
 
 

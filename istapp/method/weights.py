@@ -104,8 +104,12 @@ def _open(path: Path, read_tensors: bool) -> tuple[dict[str, Any], dict[str, Ten
         raise UserError(f"{path} is not a whole safetensors file: {error}") from None
     if "istapp" not in metadata:
         raise UserError(f"{path} has no header of this project: these weights belong to something else")
-    widened = {name: t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for name, t in tensors.items()}
-    return _header(metadata["istapp"], path), _finite(widened, path), sizes
+    return _header(metadata["istapp"], path), _finite(widened(tensors), path), sizes
+
+
+def widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as they are computed with, and hashed: what is stored in half precision in float32."""
+    return {name: t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for name, t in tensors.items()}
 
 
 #: What a header may say, where it says it at all.
