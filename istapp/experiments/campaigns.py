@@ -106,11 +106,12 @@ def _laptop() -> list[Experiment]:
 
     table4 = [
         one(f"-table4-{letter}", f"Table 4 ({letter})", config=small | {"dynamic_step": step, "noise_map": noise},
-            serves=("table4",), setting=letter)
+            serves=("table4", "fig4", "fig7") if letter == "e" else ("table4",), setting=letter)
         for letter, step, noise in (("e", True, True), ("b", False, False), ("c", True, False), ("d", False, True))
     ]  # fmt: skip
     seeds = [
-        replace(run, id=f"{run.id}-seed2", seed=2, repeats=run.id) for run in table4 if run.setting in ("e", "c")
+        replace(run, id=f"{run.id}-seed2", seed=2, repeats=run.id, serves=("table4",))
+        for run in table4 if run.setting in ("e", "c")
     ]  # fmt: skip
     fig4 = {"serves": ("fig4",)}
     sizes = [
@@ -119,12 +120,13 @@ def _laptop() -> list[Experiment]:
     ]  # fmt: skip
     denoisers = {"edges": [0, 10, 20, 40, 60, 100, 200, 500], "layers": 6, "channels": 24}
     return [
-        one("", "the network of the laptop edition", config={"stages": 20, "channels": 8}, minutes=20, main=True,
+        one("", "a narrow network of the paper's depth", config={"stages": 20, "channels": 8}, minutes=20, main=True,
             tests=("photos", "Set11", "BSD68"), **fig4),
         *table4,
         *seeds,
         *sizes,
-        *(plus(f"-{100 * ratio:g}", "ISTA-Net+", 5, 16, ratio, main=True) for ratio in (0.1, 0.3, 0.5)),
+        plus("-10", "Table 1 and Fig. 4, ISTA-Net+", 5, 16, main=True, **fig4),
+        *(plus(f"-{100 * ratio:g}", "Table 1, ISTA-Net+", 5, 16, ratio, main=True) for ratio in (0.3, 0.5)),
         *(plus(f"-fig4-k{k}-c{c}", "Fig. 4", k, c, **fig4) for k, c in ((3, 16), (9, 16), (5, 8))),
         one("-train91", "Fig. 7(a), Train91", training_set="T91", serves=("fig7",)),
         one("-single-block", "single-block patches against multi-block", ours(budget, renew_matrix=RENEW, **single)),
@@ -147,8 +149,8 @@ def _campaign_1() -> list[Experiment]:
     for letter, (step, noise) in {"e": (1, 1), "b": (0, 0), "c": (1, 0), "d": (0, 1)}.items():
         config = full | {"dynamic_step": bool(step), "noise_map": bool(noise)}
         runs.append(Experiment(
-            f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe, group="table4", serves=("table4",),
-            setting=letter,
+            f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe, group="table4",
+            serves=("table4", "fig7") if letter == "e" else ("table4",), setting=letter,
         ))  # fmt: skip
     single = ours(budget, batch=32, gpu_batch=256, blocks=1, renew_matrix=RENEW)
     runs += [

@@ -100,21 +100,8 @@ def serves(experiment: Experiment) -> set[str]:
 
 
 def runs_of(artefact: str) -> list[Experiment]:
-    """Return the runs behind an artefact, in order of worth.
-
-    To Figs. 4 and 7a belong also the full networks of other artefacts that were trained by the same recipe: they are
-    the points that these figures vary from.
-    """
-    named = [e for e in ALL.values() if artefact in serves(e)]
-    if artefact not in ("fig4", "fig7"):
-        return named
-    alike = {(e.edition, e.method, e.recipe, e.seed) for e in named}
-    peers = [e for e in ALL.values() if (e.edition, e.method, e.recipe, e.seed) in alike]
-    peers = [e for e in peers if e in named or not any(value is False for value in e.config.values())]
-    if artefact == "fig4":
-        return peers
-    sizes = {(e.edition, e.config["stages"], e.config["channels"]) for e in named}  # here only the set varies
-    return [e for e in peers if (e.edition, e.config["stages"], e.config["channels"]) in sizes]
+    """Return the runs behind an artefact, in order of worth."""
+    return [e for e in ALL.values() if artefact in serves(e)]
 
 
 def chosen(runs: Iterable[Experiment]) -> list[Experiment]:
