@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_training: None
     """A folder of results under version control, recorded, which the module takes for its own."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     store(tmp_path / "main.csv", whole("28.4000", ratio="10", ssim=""))
-    store(tmp_path / "other.csv", whole("20.0000", ratio="10", ssim="", run="ista-net-pp-laptop-fresh"))
+    store(tmp_path / "other.csv", whole("20.0000", ratio="10", ssim="", run="ista-net-pp-laptop"))
     (tmp_path / "other.curve.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
     ledger.write(tmp_path)
     git(tmp_path, "init")

@@ -14,8 +14,7 @@ from istapp.experiments.campaigns import ALL, CAMPAIGN_1, CAMPAIGN_2, LAPTOP, LI
 from istapp.experiments.evaluation import read_rows
 from istapp.experiments.queue import Places
 from istapp.method import weights
-from istapp.training import ours, state
-from istapp.training.validation import halved_where_free
+from istapp.training import halved_where_free, ours, state
 
 
 @pytest.fixture
@@ -161,17 +160,17 @@ def test_a_side_run_is_stored_in_half_the_room_and_what_the_method_ships_is_not(
 ) -> None:
     """Its rows are those of the rounded weights, so that a reader gets them again."""
     sizes = {}
-    for main in (True, False):
-        places = Places.in_folder(tmp_path / str(main))
-        assert queue.run(dataclasses.replace(tiny[0], main=main, tests=("photos",)), places=places, quiet=True)
+    for ships in (True, False):
+        places = Places.in_folder(tmp_path / str(ships))
+        assert queue.run(dataclasses.replace(tiny[0], main=ships, tests=("photos",)), places=places, quiet=True)
         path = places.weights_of(tiny[0].id)
         header, tensors = weights.load(path)
         assert all(t.dtype == torch.float32 for t in tensors.values())
         rounded = all(torch.equal(t, t.half().float()) for t in tensors.values())
-        assert rounded is not main
+        assert rounded is not ships
         assert {header["weights_hash"][:16]} == {row["weights"] for row in read_rows(places.rows_of(tiny[0].id))}
-        sizes[main] = sum(t.numel() for t in tensors.values()) * (4 if main else 2)
-        assert sizes[main] < path.stat().st_size < sizes[main] + 4096
+        sizes[ships] = sum(t.numel() for t in tensors.values()) * (4 if ships else 2)
+        assert sizes[ships] < path.stat().st_size < sizes[ships] + 4096
 
 
 def test_half_precision_is_refused_where_it_costs_decibels(tiny: list[Experiment]) -> None:

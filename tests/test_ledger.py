@@ -62,7 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_training: None
     """A folder of results with two files of rows and a recorded ledger, which the module takes for its own."""
     monkeypatch.setattr(paths, "RESULTS", tmp_path)
     store(tmp_path / "main.csv", whole("28.4000", ratio="10", ssim=""))
-    store(tmp_path / "other.csv", whole("20.0000", ratio="10", ssim="", run="ista-net-pp-laptop-fresh"))
+    store(tmp_path / "other.csv", whole("20.0000", ratio="10", ssim="", run="ista-net-pp-laptop"))
     ledger.write(tmp_path)
     return tmp_path
 
@@ -179,7 +179,7 @@ def test_a_part_of_its_training_is_no_failed_replication(value):
 
 def test_the_share_of_a_training_is_told(monkeypatch):
     monkeypatch.setattr(results, "trained", lambda run: 1 / 140)
-    found = {entry.id: entry for entry in ledger.judge(whole(26.0) + whole(24.0, run="ista-net-pp-laptop-fresh"))}
+    found = {entry.id: entry for entry in ledger.judge(whole(26.0) + whole(24.0, run="ista-net-pp-laptop"))}
     cell = found["table1/Set11/10/ista-net-pp"]
     assert (cell.verdict, cell.part, cell.laptop, cell.ours) == (PART, 26.0, 24.0, None)
     assert "ista-net-pp-main: 1/140 of its training" in cell.note and "istapp train" in cell.command
@@ -330,7 +330,7 @@ def test_a_damaged_ledger_is_one_line(folder, capsys):
 
 
 def test_rows_of_other_weights_than_those_shipped_are_named(folder):
-    run = "ista-net-pp-laptop-fresh"
+    run = "ista-net-pp-laptop"
     own = weights.header(paths.WEIGHTS / f"{run}.safetensors")["weights_hash"][:16]
     for digest, faults in ((own, 0), ("0123456789abcdef", 1)):
         store(folder / "other.csv", whole("20.0000", ratio="10", ssim="", run=run, weights=digest))
@@ -348,7 +348,7 @@ def test_the_shipped_ledger_follows_from_the_shipped_rows():
 
 def test_the_headline_counts_psnr_cells_first_and_every_number_once(empty, whole_training):
     theirs = whole(28.4, run=results.RELEASED)
-    rows = theirs + whole(28.4) + whole(20.0, run="ista-net-pp-laptop-fresh", ratio=20.0) + whole(20.0, ratio=30.0)
+    rows = theirs + whole(28.4) + whole(20.0, run="ista-net-pp-laptop", ratio=20.0) + whole(20.0, ratio=30.0)
     found = ledger.judge(rows)
     cells = [entry for entry in found if entry.kind == "cell"]
     assert len(cells) == CELLS == len([e for e in empty if e.kind == "cell"])

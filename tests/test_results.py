@@ -54,13 +54,13 @@ def test_only_files_of_result_rows_are_read(tmp_path):
 
 
 def test_rows_made_outside_a_run_belong_to_their_weights(tmp_path):
-    outside = row(ratio="10", ssim="", run="", provenance="abc ista-net-pp-laptop-fresh.safetensors")
+    outside = row(ratio="10", ssim="", run="", provenance="abc ista-net-pp-laptop.safetensors")
     five = ", ".join(f"ista-net-plus-{n}.safetensors" for n in (10, 20, 30))
     plus = row(ratio="20", ssim="", run="", method="ista-net-plus", provenance=f"abc {five}")
     mine = row("house", ratio="10", ssim="", run="", provenance="abc my-own.safetensors")
     store(tmp_path / "a.csv", [outside, plus, mine, row(ratio="10", ssim="", run="", method="tv", provenance="abc")])
     rows = results.load(tmp_path)
-    assert [r["run"] for r in rows] == ["ista-net-pp-laptop-fresh", "ista-net-plus-20", "my-own", ""]
+    assert [r["run"] for r in rows] == ["ista-net-pp-laptop", "ista-net-plus-20", "my-own", ""]
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1, wanted="paper") is None
     assert results.cell(rows, "tv", "Set11", 0.1, wanted="paper").psnr == 30
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1, run="my-own").psnr == 30
@@ -75,7 +75,7 @@ def test_shipped_rows_are_read():
 def test_a_laptop_run_is_never_the_paper_edition(whole_training):
     assert all(e.edition == results.edition(e.id) == "laptop" for e in LAPTOP)
     assert results.edition("ista-net-pp-main") == results.edition("") == results.edition(results.RELEASED) == "paper"
-    rows = whole(31, run="ista-net-pp-laptop-fresh")
+    rows = whole(31, run="ista-net-pp-laptop")
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1, wanted="paper") is None
     assert results.cell(rows, "ista-net-pp", "Set11", 0.1).edition == "laptop"
     both = rows + whole(29)

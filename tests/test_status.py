@@ -15,7 +15,7 @@ status = pytest.importorskip("extensions.status")
 @pytest.fixture(scope="module")
 def found() -> list:
     """A ledger of some rows of each kind."""
-    rows = whole(28.4, run=results.RELEASED) + whole(26.04, run="ista-net-pp-laptop-fresh")
+    rows = whole(28.4, run=results.RELEASED) + whole(26.04, run="ista-net-pp-laptop")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "trained", lambda run: 1 / 140)
         return ledger.judge(rows + whole(27.1) + whole(32.33, ratio=20.0))

@@ -12,7 +12,7 @@ from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.paper import ledger, results, trace
 
-RUN = "ista-net-pp-laptop-fresh"
+RUN = "ista-net-pp-laptop"
 
 
 @pytest.fixture

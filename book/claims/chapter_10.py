@@ -1,8 +1,6 @@
 """What chapter 10 states in numbers that no cell computes."""
 
 from istapp import paper
-from istapp.basics import paths
-from istapp.method import weights
 from istapp.paper import results
 from istapp.paper.claims import claim
 
@@ -16,25 +14,9 @@ def total(setting: str) -> float:
     return sum(results.mean(results.select(own, ratio=percent)) or 0 for percent in (10, 30, 50))
 
 
-def minutes() -> list[float]:
-    """How long the trainings of the laptop edition of Table 4 took."""
-    files = paths.WEIGHTS.glob("ista-net-pp-laptop-table4-*.safetensors")
-    return [float(weights.header(file)["minutes"]) for file in files]
-
-
 @claim("two networks of one setting can differ by as much as two settings")
 def seed() -> bool:
     return abs(total("e-seed2") - total("e")) > abs(total("e") - total("c"))
-
-
-@claim("which took 16 to 64 minutes a network on processor cores", 16, within=0.5)
-def minutes_least() -> float:
-    return min(minutes())
-
-
-@claim("which took 16 to 64 minutes a network on processor cores", 64, within=0.5)
-def minutes_most() -> float:
-    return max(minutes())
 
 
 @claim(

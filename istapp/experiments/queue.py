@@ -26,12 +26,10 @@ from istapp.experiments.campaigns import Experiment
 from istapp.experiments.evaluation import device, evaluate
 from istapp.images import datasets
 from istapp.method import weights
-from istapp.method.base import Network
 from istapp.methods import get
-from istapp.training import Run, train
+from istapp.training import Result, Run, halved_where_free, train
 from istapp.training import state as states
 from istapp.training.benchmark import share_of_peak
-from istapp.training.validation import halved_where_free
 
 __all__ = [
     "Experiment", "Places",
@@ -161,17 +159,25 @@ def run(
         seen, all_ = result.pixels / 1e6, experiment.recipe.pixels / 1e6
         say(f"{experiment.id}: {seen:.1f} of {all_:.1f} million pixels; the same command goes on from here")
         return False
-    tensors = result.weights if experiment.main else halved_where_free(network, result.weights, job.images, job.ratios)
-    _save(experiment, places, tensors, _header(experiment, network, job, result, tensors_hash(weights.widened(tensors))))
+    _finish(experiment, places, job, result, say)
+    return True
+
+
+def _finish(experiment: Experiment, places: Places, job: Run, result: Result, say: Callable[[str], None]) -> None:
+    """Write weights, curve and rows of a run that is done, and forget its state."""
+    tensors = result.weights
+    if not experiment.main:
+        tensors = halved_where_free(job.network, tensors, job.images, job.ratios)
+    _save(experiment, places, tensors, _header(experiment, job, result, tensors_hash(weights.widened(tensors))))
+    keep = places.runs / experiment.id
     curve = keep.with_name(f"{keep.name}.curve.csv")
     places.results.mkdir(parents=True, exist_ok=True)
     if curve != places.curve_of(experiment.id):
         shutil.move(curve, places.curve_of(experiment.id))
-    _test(experiment, places, device_name, say)
+    _test(experiment, places, job.device, say)
     states.remove(keep)  # last: until then the same command goes on, if need be with the tests
     seen = f"{result.pixels / 1e6:.1f} million pixels in {result.minutes:.1f} min"
     say(f"{experiment.id}: {seen}, weights and rows written")
-    return True
 
 
 def _is_done(experiment: Experiment, places: Places, pixels: float | None) -> bool:
@@ -190,12 +196,12 @@ def _save(experiment: Experiment, places: Places, tensors: dict[str, Any], heade
     weights.save(path, tensors, header)
 
 
-def _header(experiment: Experiment, network: Network, job: Run, result: Any, hash_: str) -> dict[str, Any]:
-    """Return what the weights say of themselves."""
+def _header(experiment: Experiment, job: Run, result: Result, tensors: str) -> dict[str, Any]:
+    """Return what the weights say of themselves; `tensors` is their hash."""
     last = result.curve[-1]
     return stamp(
         device=job.device, method=experiment.method, run=experiment.id, purpose=experiment.purpose,
-        config=experiment.config, parameters=network.parameter_count, main=experiment.main,
+        config=experiment.config, parameters=job.network.parameter_count, main=experiment.main,
         training_set=experiment.training_set, training_hash=job.identity["images"], ratios=list(experiment.ratios),
         recipe=asdict(experiment.recipe.on(job.device)), precision=job.precision, mode=job.mode, seed=experiment.seed,
         matrix_seed=experiment.matrix_seed, steps=result.step,
@@ -204,7 +210,7 @@ def _header(experiment: Experiment, network: Network, job: Run, result: Any, has
         pixels_per_second=round(result.pixels_per_second),
         share_of_peak=round(share_of_peak(job, result.pixels_per_second), 4),
         validation_psnr={key.removeprefix("psnr_"): last[key] for key in last if key.startswith("psnr_")},
-        weights_hash=hash_,
+        weights_hash=tensors,
     )  # fmt: skip
 
 
