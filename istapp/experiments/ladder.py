@@ -185,12 +185,15 @@ def _deep() -> list[Rung]:
 def _large() -> list[Rung]:
     """Rates for the batches that a GPU wants, at the paper's size: some 1,400 steps of 64 patches."""
     base = ours(400e6, batch=64, renew_matrix=RENEW, warm_up=8e6)
-    rates = ((0.003, 6e-4), (0.01, 2e-3), (0.001, 2e-4))
-    recipes = [replace(base, muon_rate=muon, rate=rate) for muon, rate in rates]
+    rates = ((0.003, 6e-4, 0), (0.003, 6e-4, 0.1), (0.01, 2e-3, 0), (0.001, 2e-4, 0))
+    recipes = [replace(base, muon_rate=muon, rate=rate, muon_decay=decay) for muon, rate, decay in rates]
     return [
-        Rung(f"batch 64, Muon {r.muon_rate:g}, AdamW {r.rate:g}", "large batches", r, size=FULL, on_gpu=True)
+        Rung(
+            f"batch 64, Muon {r.muon_rate:g}, AdamW {r.rate:g}{', weights decay' if r.muon_decay else ''}",
+            "large batches", r, size=FULL, on_gpu=True,
+        )
         for r in recipes
-    ]
+    ]  # fmt: skip
 
 
 def read(path: Path | None = None) -> list[dict[str, str]]:
