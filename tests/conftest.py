@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from books import build, write_book
+from books import build, enter, write_book
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any test imports torch: threads of two workers spin
@@ -71,6 +71,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def book(built: Path, tmp_path: Path) -> Path:
-    """A copy of the built book to be edited."""
-    return Path(shutil.copytree(built, tmp_path / "trial"))
+def book(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the built book to be edited, which the build's functions in this process work on."""
+    copy = Path(shutil.copytree(built, tmp_path / "trial"))
+    enter(copy, monkeypatch)
+    return copy
