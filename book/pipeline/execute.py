@@ -105,7 +105,7 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> tuple[set[s
     try:
         papermill.execute_notebook(
             page, output, parameters, kernel_manager_class=own_kernel(), cwd=notebook.parent,
-            execution_timeout=CELL_TIMEOUT, progress_bar=False,
+            execution_timeout=CELL_TIMEOUT, progress_bar=False, request_save_on_cell_execute=False,
         )  # fmt: skip
     except PapermillExecutionError as error:
         where = f"the cell that begins with `{error.source.strip().splitlines()[0]}`"
