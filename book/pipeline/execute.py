@@ -72,8 +72,11 @@ def own_kernel() -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     class OwnKernel(AsyncKernelManager):
+        """A manager whose kernel is this Python."""
+
         @property
         def kernel_spec(self) -> KernelSpec:
+            """What runs this Python as a kernel."""
             return KernelSpec(**get_kernel_dict())
 
     return OwnKernel

@@ -209,6 +209,7 @@ def headline(found: Iterable[Entry]) -> str:
     part = sum(e.part is not None and e.ours is None for e in own)
 
     def but(number: int, what: str = "not") -> str:
+        """Say in brackets how many are not."""
         return f"({number} {'is' if number == 1 else 'are'} {what})"
 
     return (
