@@ -31,9 +31,9 @@ def key() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def stored_key(picture: Path = PICTURE) -> str:
-    """Return the hash that a picture carries."""
-    with Image.open(picture) as image:
+def stored_key() -> str:
+    """Return the hash that the picture carries."""
+    with Image.open(PICTURE) as image:
         return image.info["comment"].decode()
 
 

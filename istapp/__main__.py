@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
     def command(action: Callable[[argparse.Namespace], int | None], what: str, example: str) -> argparse.ArgumentParser:
+        """Add a subcommand that is called as its action is."""
         added = commands.add_parser(
             action.__name__, help=what, description=what, epilog=f"example:  istapp {action.__name__} {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,

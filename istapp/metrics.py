@@ -92,6 +92,7 @@ def ssim(estimate: Tensor, reference: Tensor, window: int = 7) -> float:
     b = reference.double().reshape(-1, 1, height, width)
 
     def mean(image: Tensor) -> Tensor:
+        """Return the mean over every window."""
         return F.avg_pool2d(image, window, stride=1)
 
     unbiased = window**2 / (window**2 - 1)

@@ -1,11 +1,14 @@
 """A book of two small chapters for the tests of the build: written, built by its own command line, and edited."""
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 Cells = list[tuple[str, str, dict]]
@@ -62,21 +65,23 @@ def write_chapter(book: Path, cells: Cells) -> None:
 
 
 def write_book(book: Path, toc: str = TOC) -> Path:
-    """Write the sources of a small book, with the project's own build, into the new folder `book`."""
-    shutil.copytree(ROOT / "book", book / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_config.yml", "CITATION.cff", "README.md"):
+    """Write the sources of a small book, with the project's own build and no claims, into the new folder `book`."""
+    shutil.copytree(ROOT / "book", book / "book", ignore=shutil.ignore_patterns("__pycache__", "claims"))
+    for name in ("_config.yml", "CITATION.cff", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, book)
-    for folder in ("istapp", "notebooks/more", "data"):
+    for folder in ("istapp", "notebooks/more", "data/photos"):
         (book / folder).mkdir(parents=True)
     (book / "istapp" / "words.py").write_text(WORDS)
     (book / "istapp" / "told.py").write_text(TOLD)
     (book / "constraints.txt").write_text("# no version: the small book is computed with what is there\n")
+    (book / "pyproject.toml").write_text('[project]\nname = "istapp"\nversion = "7.8"\n')
     (book / "data" / "words.txt").write_text("forty-two")
     (book / "data" / "unread.txt").write_text("nobody reads this")
     (book / "book" / "trial_cover.md").write_text(COVER)
     (book / "_toc.yml").write_text(toc)
     write_chapter(book, CHAPTER)
     write_notebook(book / "notebooks" / "more" / "02_source.ipynb", SOURCE)
+    shutil.copy(ROOT / "data" / "photos" / "ATTRIBUTION.csv", book / "data" / "photos")
     shutil.copy(ROOT / "data" / "photos" / "chelsea.png", book / "notebooks" / "more" / "dot.png")
     (book / "notebooks" / "aside.md").write_text("# Aside\n\nA page beside the chapters.\n")
     return book
@@ -95,3 +100,23 @@ def environment(**more: str) -> dict[str, str]:
 def build(book: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess:
     """Run the build's command line of the book, with more variables in its environment."""
     return subprocess.run(command(*arguments), cwd=book, capture_output=True, text=True, env=environment(**more))
+
+
+def enter(book: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let the build's functions in this process work on `book`, as its own command line does in another."""
+    importlib.import_module("build")
+    for name, module in list(sys.modules.items()):
+        for word, value in vars(module).items() if name.partition(".")[0] in ("build", "pipeline") else ():
+            if isinstance(value, Path) and value.is_relative_to(ROOT):
+                patch.setattr(module, word, book / value.relative_to(ROOT))
+    patch.delenv("ISTAPP_DATA", raising=False)
+
+
+def faults(command: str = "publish") -> list[str]:
+    """Run `publish` or `packed` of the book that was entered; returns what is wrong with it, a line each."""
+    program = sys.modules["build"]
+    try:
+        getattr(program, command)()
+    except program.BuildError as error:
+        return str(error).splitlines()
+    return []

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from books import build, write_book
+from books import build, enter, write_book
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any test imports torch: threads of two workers spin
@@ -49,6 +49,30 @@ def whole_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("istapp.paper.results.trained", lambda run: 1.0)
 
 
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results with two files of rows, a curve and their ledger, for tests to copy."""
+    from test_results import store, whole
+
+    from istapp.paper import ledger
+
+    folder = tmp_path_factory.mktemp("recorded")
+    store(folder / "main.csv", whole("28.4000", ratio="10", ssim=""))
+    store(folder / "other.csv", whole("20.0000", ratio="10", ssim="", run="ista-net-pp-laptop"))
+    (folder / "other.curve.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("istapp.paper.results.trained", lambda run: 1.0)
+        ledger.write(folder)
+    return folder
+
+
+@pytest.fixture
+def results_folder(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_training: None) -> Path:
+    """A copy of the recorded results, which the module takes for its own."""
+    monkeypatch.setattr("istapp.basics.paths.RESULTS", tmp_path)
+    return Path(shutil.copytree(recorded, tmp_path, dirs_exist_ok=True))
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the project's sources to be edited at will."""
@@ -71,6 +95,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def book(built: Path, tmp_path: Path) -> Path:
-    """A copy of the built book to be edited."""
-    return Path(shutil.copytree(built, tmp_path / "trial"))
+def book(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the built book to be edited, which the build's functions in this process work on."""
+    copy = Path(shutil.copytree(built, tmp_path / "trial"))
+    enter(copy, monkeypatch)
+    return copy

@@ -1,16 +1,17 @@
 """`make publish` hands over what the build computed and wrote, and nothing that anybody changed afterwards."""
 
-import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from books import CHAPTER, build, write_chapter
-from pipeline import keys
+from books import CHAPTER, build, faults, write_chapter
+from pipeline import BuildError, execute, keys, notebooks, pages
 
 pytestmark = pytest.mark.xdist_group("build")
 
@@ -66,23 +67,25 @@ WRONG = {
 def test_wrong_pages_are_refused_by_name(book, what):
     edit, reason = WRONG[what]
     edit(book)
-    done = build(book, "publish")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[0] == reason
+    assert faults()[0] == reason
     assert not (book / "build" / "html" / ".nojekyll").exists()
 
 
-def test_book_mends_an_edited_page_and_publish_takes_it_then(book):
+def test_the_command_says_so_and_fails(book):
+    (book / PAGE).unlink()
+    done = build(book, "publish")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[0] == f"{PAGE} was deleted after the build"
+    assert done.stderr.splitlines()[-1] == "make publish: FAILED"
+
+
+def test_book_mends_an_edited_page_and_publish_takes_it_then(book, monkeypatch):
+    good = shutil.copytree(book / "build" / "html", book / "again")  # what Sphinx would write once more
     replaced(PAGE, "forty-two", "forty-three")(book)
-    assert "writing the pages" in build(book, "book").stdout
+    monkeypatch.setattr(pages, "sphinx", lambda: good)
+    pages.write(strict=False)
     assert "forty-two" in (book / PAGE).read_text(encoding="utf-8")
-    assert build(book, "publish").returncode == 0
-
-
-def test_publish_writes_pages_that_are_not_there(book):
-    shutil.rmtree(book / "build" / "html")
-    assert build(book, "publish").returncode == 0
-    assert "forty-two" in (book / PAGE).read_text(encoding="utf-8")
+    assert faults() == []
 
 
 def test_a_fault_of_the_pages_is_refused_even_if_the_build_noted_it(book):
@@ -90,35 +93,44 @@ def test_a_fault_of_the_pages_is_refused_even_if_the_build_noted_it(book):
     noted = json.loads((book / "build" / "html.json").read_text())
     noted["files"]["notebooks/01_trial.html"] = hashlib.sha256((book / PAGE).read_bytes()).hexdigest()
     (book / "build" / "html.json").write_text(json.dumps(noted))
-    done = build(book, "publish")
-    assert done.returncode == 1
-    assert "notebooks/01_trial.html: loads from another host: https://x.example/a.js" in done.stderr
+    assert faults() == ["notebooks/01_trial.html: loads from another host: https://x.example/a.js"]
+
+
+def executed(book: Path, profile: str) -> Path:
+    """Execute the book's first chapter in this process."""
+    chapter = book / "notebooks" / "01_trial.ipynb"
+    with mock.patch.dict(os.environ):
+        execute.execute(chapter, {"profile": profile})
+    return chapter
 
 
 def test_chapters_of_another_profile_are_shown_to_their_reader_and_not_published(book):
-    assert build(book, "book", "--profile", "smoke").returncode == 0
-    assert "profile smoke" in (book / PAGE).read_text(encoding="utf-8")
-    assert "01_trial.ipynb is stale: parameter profile changed from smoke to laptop" in build(book, "publish").stderr
+    shown = json.dumps(pages.merged(executed(book, "smoke")))
+    assert "smoke 41.96 forty-two" in shown and "(profile smoke)" in shown
+    assert faults()[0] == "01_trial.ipynb is stale: parameter profile changed from smoke to laptop"
 
 
-def test_a_picture_without_alt_text_is_a_warning_to_its_author_and_not_published(book):
+def test_a_picture_without_alt_text_is_a_warning_to_its_author_and_not_published(book, capfd):
     write_chapter(book, [*CHAPTER[1:4], ("code", "plt.plot([1, 2])\nplt.show()", {})])  # without a title, too
-    done = build(book, "book")
-    assert done.returncode == 0, done.stderr
-    asked = 'code cell 4 (`plt.plot([1, 2])`): a picture without alt text; write into this cell\'s metadata: {"mystnb":'
-    assert f"warning: 01_trial.ipynb, {asked}" in done.stderr and len(done.stderr.splitlines()) == 1
+    executed(book, "laptop")
+    pages.write(strict=False)
+    asked = "01_trial.ipynb, code cell 4 (`plt.plot([1, 2])`): a picture without alt text; write into this cell's meta"
+    assert f"warning: {asked}" in capfd.readouterr().err
     page = (book / PAGE).read_text(encoding="utf-8")
     assert "<title>01 trial" in page
     alt = re.search(r'<img[^>]*alt="([^"]*nobody[^"]*)"', page)
     assert alt[1] == "The picture of code cell 4, which nobody has described yet"
-    assert "warning:" in build(book, "book").stderr  # as long as it is so
-    done = build(book, "publish")
-    assert done.returncode == 1 and f"01_trial.ipynb, {asked}" in done.stderr
+    pages.write(strict=False)
+    said = capfd.readouterr()
+    assert "up to date" in said.out and said.err.startswith(f"warning: {asked}")  # as long as it is so
+    (fault,) = faults()
+    assert fault.startswith(asked)
 
 
 def test_two_builds_at_once_do_not_meet(book):
-    with (book / "build" / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = build(book, "publish")
-        assert done.returncode == 1 and "another build is at work here" in done.stderr
-    assert build(book, "publish").returncode == 0
+    from build import alone
+
+    with alone(), pytest.raises(BuildError, match="another build is at work here"), alone():
+        raise AssertionError("both are at work")
+    with alone():
+        assert notebooks.chapters()

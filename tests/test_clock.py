@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import multiprocessing
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from istapp.method import weights
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.training import Run, calibration, gradients, ours, state
 from istapp.training.calibration import Trial, calibrate, fastest
+from istapp.training.interrupts import Overdue, deadline
 from istapp.training.trainer import Trainer
 
 STEP = 4 * 33**2
@@ -60,6 +62,15 @@ def know(runs: list[Experiment], monkeypatch: pytest.MonkeyPatch) -> list[Experi
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     return know(two(), monkeypatch)
+
+
+@pytest.fixture
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose speed and costs are known, so that they need not be measured, and forward timings neither."""
+    trial = Trial("", "float32", "eager", accepted=True, pixels_per_second=1e5, start_up=0.1)
+    monkeypatch.setattr(clock, "calibrate", lambda *_: [trial])
+    monkeypatch.setattr(clock, "costs_of", lambda *_: Costs(0.5, 0.5))
+    monkeypatch.setattr(forward_times, "take", lambda *_: None)
 
 
 def job(renew: int = 0, **more: object) -> Run:
@@ -105,22 +116,34 @@ def no_compiler(*_: object) -> torch.Tensor:
 
 
 def too_slow(*_: object) -> torch.Tensor:
-    time.sleep(60)
-    raise AssertionError("was not interrupted")
+    raise Overdue
 
 
-@pytest.mark.parametrize(("fault", "words"), [
-    (wrong_direction, "cosine"), (no_number, "not finite"), (no_memory, "out of memory"), (no_compiler, "C compiler"),
-    (too_slow, "not done within"),
-])  # fmt: skip
-def test_what_fails_is_told_and_the_next_best_trains(fault, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("float32", "compiled")])
-    monkeypatch.setattr(calibration, "SHARES", {"float32 eager": 0.9, "eager": 0.9, "compiled": 0.1})
-    monkeypatch.setitem(gradients.CLASSES, "compiled", type("Faulty", (gradients.Gradient,), {"__call__": fault}))
+def test_what_fails_is_told_and_the_next_best_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = {
+        too_slow: "not done within", wrong_direction: "cosine", no_number: "not finite", no_memory: "out of memory",
+        no_compiler: "C compiler",
+    }  # fmt: skip
+    names = ["eager", *(fault.__name__ for fault in faults)]
+    monkeypatch.setattr(calibration, "ways", lambda _: [("float32", name) for name in names])
+    monkeypatch.setattr(calibration, "SHARES", dict.fromkeys(names, 0.1))
+    for fault in faults:
+        own = type("Faulty", (gradients.Gradient,), {"__call__": fault})
+        monkeypatch.setitem(gradients.CLASSES, fault.__name__, own)
     said: list[str] = []
-    trials = calibrate(job(), 20 if fault is too_slow else 60, said.append)
-    assert trials[0].accepted and not trials[1].accepted and words in trials[1].reason and words in said[1]
-    assert fastest(trials) is trials[0]
+    trials = calibrate(job(), 600, said.append)
+    assert trials[0].accepted and fastest(trials) is trials[0]
+    for trial, line, words in zip(trials[1:], said[1:], faults.values(), strict=True):
+        assert not trial.accepted and words in trial.reason and words in line
+
+
+def test_a_deadline_interrupts_what_is_too_slow_and_is_forgotten() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(Overdue), deadline(0.05):
+        time.sleep(60)
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    with pytest.raises(Overdue), deadline(0):
+        raise AssertionError("no time was left")
 
 
 def test_a_way_in_which_a_process_died_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,12 +173,10 @@ def test_a_group_is_done_in_time_on_equal_pixels(pair: list[Experiment], tmp_pat
 
 
 def test_a_short_clock_makes_the_budget_and_a_longer_one_continues_it(
-    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: list[Experiment], known_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both members see the same pixels, decayed, fewer than stated; named again, the group goes on from before."""
     know(two(1e9), monkeypatch)
-    monkeypatch.setattr(forward_times, "take", lambda *_: None)
-    monkeypatch.setattr(clock, "costs_of", lambda *_: Costs(0.5, 0.5))
     places = Places.in_folder(tmp_path)
 
     def until_visited(times: int, minutes: float) -> float:
@@ -170,15 +191,15 @@ def test_a_short_clock_makes_the_budget_and_a_longer_one_continues_it(
         assert all(abs(header["pixels"] - kept.pixels["pair"]) <= STEP for header in headers)
         return kept.pixels["pair"]
 
-    budget = until_visited(1, 0.7)
-    assert 60 * STEP < budget < 1e8
+    budget = until_visited(1, 0.15)
+    assert 8 * STEP <= budget < 1e8
     assert {state.exists(tmp_path / f"{run.id}.stable") for run in pair} == {True}
     know(two(3 * budget), monkeypatch)
-    assert 1.01 * budget < until_visited(2, 0.8) <= 3 * budget
+    assert 1.01 * budget < until_visited(2, 0.2) <= 3 * budget
 
 
 def test_a_group_that_is_compared_with_another_takes_its_budget(
-    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: list[Experiment], known_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     third = dataclasses.replace(pair[0], id="ista-net-pp-c", group="other", seed=4)
     know([*pair, third], monkeypatch)
@@ -203,7 +224,7 @@ def test_a_clock_too_short_is_one_line(pair: list[Experiment], tmp_path: Path, c
 
 
 def test_a_loss_that_is_not_finite_ends_the_group_in_one_line(
-    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: list[Experiment], known_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compute = Trainer.compute
 
@@ -218,7 +239,9 @@ def test_a_loss_that_is_not_finite_ends_the_group_in_one_line(
     assert len(spend(2, places=places, say=lambda _: None)) == 2  # what it left can be gone on with
 
 
-def test_rows_are_taken_on_packed_sets(pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_taken_on_packed_sets(
+    pair: list[Experiment], known_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     know([dataclasses.replace(pair[0], tests=("photos",), recipe=two(12 * STEP)[0].recipe)], monkeypatch)
     places = Places.in_folder(tmp_path)
     assert spend(2, places=places, say=lambda _: None) == ["ista-net-pp-a"]
@@ -235,10 +258,13 @@ def work_to_the_end(folder: Path) -> None:
     plan.ORDER, clock.RESERVE = ("pair",), 0.5
     few = datasets.load("photos")[:3]
     Experiment.images = lambda _: few
+    forward_times.take = lambda *_: None
     spend(5, places=Places.in_folder(folder), say=lambda _: None)
 
 
-def test_killed_at_random_moments_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_random_moments_the_same_command_goes_on(
+    known_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     know(two(60 * STEP), monkeypatch)
     chance = random.Random(1)
     processes = multiprocessing.get_context("forkserver")
@@ -246,7 +272,7 @@ def test_killed_at_random_moments_the_same_command_goes_on(tmp_path: Path, monke
     for _ in range(3):
         process = processes.Process(target=work_to_the_end, args=(tmp_path,))
         process.start()
-        process.join(chance.uniform(2, 6))
+        process.join(chance.uniform(1, 5))
         process.kill()
         process.join()
     places = Places.in_folder(tmp_path)

@@ -113,40 +113,22 @@ def colab(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def execute(colab, tmp_path, monkeypatch):
-    """A function that runs a notebook in the stub of Colab, in an empty folder, as a reader who opens it there."""
-    monkeypatch.setenv("JUPYTER_PATH", str(colab / "share"))
-    for variable in ("ISTAPP_DATA", "ISTAPP_OFFICIAL", "PYTHONPATH"):
-        monkeypatch.delenv(variable, raising=False)
-
-    def run(notebook: Path) -> None:
-        output = tmp_path / "output.ipynb"
-        shutil.rmtree(colab / "content", ignore_errors=True)
-        (colab / "content").mkdir()
+def execute(colab: Path, notebook: Path) -> None:
+    """Run a notebook in the stub of Colab, in an empty folder, as a reader who opens it there."""
+    shutil.rmtree(colab / "content", ignore_errors=True)
+    (colab / "content").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(colab / "share"))
+        for variable in ("ISTAPP_DATA", "ISTAPP_OFFICIAL", "PYTHONPATH"):
+            patch.delenv(variable, raising=False)
         papermill.execute_notebook(
-            notebook, output, {"profile": "smoke"}, kernel_name="colab", cwd=colab / "content", progress_bar=False
-        )
-
-    return run
-
-
-def test_a_chapter_runs_in_colab(colab, execute):
-    execute(colab / "origin" / "notebooks" / chapters()[0].name)
-    installed = {path.name.partition("-")[0] for path in site_packages(colab).glob("*.dist-info")}
-    assert installed == {"istapp"}, "the setup cell installs the package and nothing else"
-    assert (colab / "content" / "istapp-book" / "istapp").is_dir()
+            notebook, colab / "output.ipynb", {"profile": "smoke"}, kernel_name="colab", cwd=colab / "content",
+            progress_bar=False,
+        )  # fmt: skip
 
 
-@pytest.mark.verify
-@pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
-def test_every_chapter_runs_in_colab(chapter, colab, execute):
-    execute(colab / "origin" / "notebooks" / chapter.name)
-
-
-def test_every_chapter_finds_its_imports_in_colab(colab, execute, tmp_path):
-    notebook = json.loads((colab / "origin" / "notebooks" / chapters()[0].name).read_text(encoding="utf-8"))
-    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+def imports() -> list[str]:
+    """Every import of every chapter."""
     sources = [
         "".join(cell["source"])
         for path in chapters()
@@ -154,14 +136,15 @@ def test_every_chapter_finds_its_imports_in_colab(colab, execute, tmp_path):
         if cell["cell_type"] == "code" and not "".join(cell["source"]).startswith("%%")  # a file, not code
     ]
     nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
-    imports = {ast.unparse(node) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))}
-    notebook["cells"] = code[:2] + [code[2] | {"source": "\n".join(sorted(imports))}]
-    (tmp_path / "imports.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    execute(tmp_path / "imports.ipynb")
+    return sorted({ast.unparse(node) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))})
 
 
-def test_a_photograph_is_taken_from_the_reader_and_work_is_kept(colab, execute, tmp_path):
-    """Chapter 13 with its upload switched on, up to the photograph, and the cell that keeps what was written."""
+@pytest.fixture(scope="module")
+def opened(colab: Path) -> Path:
+    """Colab's folder after chapter 13 with its upload switched on, up to the photograph.
+
+    All imports of all chapters come before it, and the cell that keeps what a reader wrote comes after it.
+    """
     notebook = json.loads((colab / "origin" / "notebooks" / "13_your_own_photograph.ipynb").read_text(encoding="utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in code]
@@ -172,13 +155,31 @@ def test_a_photograph_is_taken_from_the_reader_and_work_is_kept(colab, execute, 
     asked = next(n for n in range(opens) if "upload = False" in sources[n])
     code[asked]["source"] = sources[asked].replace("upload = False", "upload = True")
     looks = "assert (original.name, original.size, original.colour) == ('mine', (300, 451), True), original"
-    notebook["cells"] = [*code[: opens + 1], code[opens] | {"id": "looks", "source": looks}, code[kept]]
-    (tmp_path / "chapter.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    every = code[opens] | {"id": "imports", "source": "\n".join(imports())}
+    looked = code[opens] | {"id": "looks", "source": looks}
+    notebook["cells"] = [*code[:2], every, *code[2 : opens + 1], looked, code[kept]]
+    (colab / "chapter.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     shutil.copy(ROOT / "data" / "photos" / "chelsea.png", colab / "chosen" / "mine.png")
-    execute(tmp_path / "chapter.ipynb")
-    (file,) = (colab / "content").glob("your-own-photograph-*.ipynb")
+    execute(colab, colab / "chapter.ipynb")
+    return colab
+
+
+def test_a_chapter_runs_in_colab_and_every_one_finds_its_imports(opened):
+    installed = {path.name.partition("-")[0] for path in site_packages(opened).glob("*.dist-info")}
+    assert installed == {"istapp"}, "the setup cell installs the package and nothing else"
+    assert (opened / "content" / "istapp-book" / "istapp").is_dir()
+
+
+def test_a_photograph_is_taken_from_the_reader_and_work_is_kept(opened):
+    (file,) = (opened / "content").glob("your-own-photograph-*.ipynb")
     assert json.loads(file.read_text())["cells"][0]["source"] == ["# Your own photograph\n", "mine"]
-    assert (colab / "content" / "downloads.txt").read_text().split() == [file.name]
+    assert (opened / "content" / "downloads.txt").read_text().split() == [file.name]
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda path: path.stem)
+def test_every_chapter_runs_in_colab(chapter, colab):
+    execute(colab, colab / "origin" / "notebooks" / chapter.name)
 
 
 @pytest.mark.parametrize("demand", [None, "numpy>=99"])

@@ -310,12 +310,13 @@ def test_the_pixels_agree_with_torch(ready: Browser, small: Path) -> None:
 
 @needs_chromium
 def test_the_matrix_is_that_of_the_book(ready: Browser) -> None:
-    """Drawn from its seed in JavaScript it is NumPy's to 1e-12, all 545 rows."""
+    """Drawn from its seed in JavaScript it is NumPy's to 1e-12: every fifth of 545 rows, the last among them."""
     drawn = ready.value(
         "Array.from(new Function(istappDemo.network.worker + "
-        "'; onmessage = null; return samplingMatrix(this, 545);').call(istappDemo.network.generator))"
+        "'; onmessage = null; return samplingMatrix(this, 545);')"
+        ".call(istappDemo.network.generator).filter((_, i) => Math.floor(i / 1089) % 5 === 4))"
     )
-    assert np.abs(np.reshape(drawn, (545, 1089)) - sampling_matrix(545)).max() < 1e-12
+    assert np.abs(np.reshape(drawn, (109, 1089)) - sampling_matrix(545)[4::5]).max() < 1e-12
 
 
 @needs_chromium

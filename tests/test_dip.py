@@ -10,7 +10,6 @@ from torch import Tensor
 from istapp import methods
 from istapp.basics.errors import UserError
 from istapp.experiments.evaluation import evaluate, read_rows, reconstruct
-from istapp.experiments.untrained import central
 from istapp.images import datasets
 from istapp.images.image import Image
 from istapp.methods import blockwise, nlr_csnet
@@ -254,11 +253,3 @@ def test_odd_images_come_back_in_their_size() -> None:
     image = datasets.photo("camera").luma()[..., 100:140, 100:170]
     estimate, seconds = reconstruct(DeepImagePrior(iterations=1, **TINY), image, BlockSampling(0.1))
     assert estimate.shape == image.shape and seconds > 0
-
-
-def test_the_crop_of_the_rows_is_the_central_one() -> None:
-    pixels = torch.arange(130 * 131).remainder(251).byte().view(130, 131)
-    crop = central(Image("a", pixels))
-    assert crop.name == "a" and torch.equal(crop.pixels, pixels[1:129, 1:129])
-    with pytest.raises(ValueError, match="smaller than 128 x 128"):
-        central(Image("a", pixels[:127]))

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from istapp.methods.dpa_net import DPANet, total_variation
 
@@ -40,24 +39,16 @@ def test_the_estimate_is_the_clipped_sum_of_both_paths() -> None:
     assert estimate.max() == 1 and (t1 + t2).max() > 1 and t1.abs().max() <= 1
 
 
-def test_the_structure_path_is_four_bottlenecks_and_four_doublings() -> None:
-    network = tiny().eval()
-    path = network.structure
-    y = torch.randn(2, 26, 2, 3, dtype=torch.float64)
-    image, features = path(y)
-    t = F.selu(F.conv2d(y, path.first.weight, path.first.bias, padding=1))
-    for level, up, given in zip(path.levels, path.ups, features):
-        inner = t
-        for normalise, _, convolution in level.layers:
-            scaled = (inner - normalise.running_mean[:, None, None]) * normalise.weight[:, None, None]
-            scaled = scaled / (normalise.running_var[:, None, None] + 1e-5).sqrt() + normalise.bias[:, None, None]
-            inner = F.conv2d(
-                F.selu(scaled), convolution.weight, convolution.bias, padding=convolution.weight.shape[-1] // 2
-            )
-        torch.testing.assert_close(given, t + inner, atol=1e-10, rtol=0)
-        t = F.selu(up(F.pixel_shuffle(t + inner, 2)))
-    torch.testing.assert_close(image, path.last(t).clamp(-1, 1), atol=1e-10, rtol=0)
+def test_the_structure_path_adds_at_four_levels_and_doubles_four_times() -> None:
+    path = tiny().eval().structure
+    image, features = path(torch.randn(2, 26, 2, 3, dtype=torch.float64))
     assert [f.shape for f in features] == [(2, 8, 2 * 2**level, 3 * 2**level) for level in range(4)]
+    assert image.shape == (2, 1, 32, 48) and image.abs().max() <= 1
+    t = torch.randn(2, 8, 4, 6, dtype=torch.float64)
+    for level in path.levels:
+        assert not torch.equal(level(t), t)
+        level.layers[-1][-1].weight.data.zero_()
+        assert torch.equal(level(t), t)  # a silent bottleneck hands on what it was given
 
 
 def test_a_dense_block_hands_every_output_to_all_later_layers() -> None:

@@ -1,6 +1,7 @@
-"""Ten thousand calls of the command line with whatever comes to hand: one line each, no traceback, no debris, no hang.
+"""Thousands of calls of the command line with whatever comes to hand: one line each, no traceback, debris or hang.
 
-ISTAPP_FUZZ_CALLS and ISTAPP_FUZZ_SEED change how many calls and which; what fails prints the call that did.
+`make test` makes 1,000 in its own process and 10 as programs, `make verify` 10,000 and 100 others. ISTAPP_FUZZ_CALLS
+and ISTAPP_FUZZ_SEED change how many and which; what fails prints the call that did.
 """
 
 import contextlib
@@ -26,9 +27,9 @@ from istapp.__main__ import main
 from istapp.method import weights
 from istapp.methods.ista_net_pp import ISTANetPP
 
-CALLS = int(os.environ.get("ISTAPP_FUZZ_CALLS", "10000"))
+CALLS = int(os.environ.get("ISTAPP_FUZZ_CALLS", "1000"))
 SEED = int(os.environ.get("ISTAPP_FUZZ_SEED", "20"))
-PARTS = 4  # for as many processes
+MORE = [pytest.param(seed, 2500, marks=pytest.mark.verify) for seed in range(1, 5)]
 LONGEST = 60  # seconds after which a call hangs; each takes milliseconds
 
 NUMBERS = [
@@ -214,13 +215,13 @@ def run(call: list[str]) -> tuple[int, str]:
         signal.alarm(0)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_many_calls_in_one_process(part: int, alone: Path) -> None:
-    calls, before = Calls(SEED + part, unspeakable=True, good=0.75), protected()
+@pytest.mark.parametrize(("seed", "number"), [(0, CALLS), *MORE])
+def test_many_calls_in_one_process(seed: int, number: int, alone: Path) -> None:
+    calls, before = Calls(SEED + seed, unspeakable=True, good=0.75), protected()
     previous = signal.signal(signal.SIGALRM, hangs)
     try:
         with place(alone / "place") as folder:
-            for _ in range(CALLS // PARTS):
+            for _ in range(number):
                 call = calls.call()
                 code, error = run(call)
                 judge(call, code, run([call[0], "--debug", *call[1:]])[1] if code == 70 else error)
@@ -230,12 +231,13 @@ def test_many_calls_in_one_process(part: int, alone: Path) -> None:
     assert protected() == before
 
 
-def test_some_calls_as_a_program(alone: Path) -> None:
+@pytest.mark.parametrize("number", [max(CALLS // 100, 1), pytest.param(100, marks=pytest.mark.verify)])
+def test_some_calls_as_a_program(number: int, alone: Path) -> None:
     # Most of them wrong: a call that is right waits for PyTorch, which takes seconds.
     calls, before = Calls(SEED, unspeakable=False, good=0.4), protected()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": tempfile.mkdtemp(dir=alone)}
     with place(alone / "place") as folder:
-        for _ in range(max(CALLS // 100, 1)):
+        for _ in range(number):
             call = calls.call()
             done = subprocess.run(
                 [sys.executable, "-m", "istapp", *call], env=environment, stdin=subprocess.DEVNULL,

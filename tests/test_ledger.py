@@ -58,13 +58,9 @@ def test_a_number_that_is_not_finite_enters_no_entry():
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_training: None) -> Path:
-    """A folder of results with two files of rows and a recorded ledger, which the module takes for its own."""
-    monkeypatch.setattr(paths, "RESULTS", tmp_path)
-    store(tmp_path / "main.csv", whole("28.4000", ratio="10", ssim=""))
-    store(tmp_path / "other.csv", whole("20.0000", ratio="10", ssim="", run="ista-net-pp-laptop"))
-    ledger.write(tmp_path)
-    return tmp_path
+def folder(results_folder: Path) -> Path:
+    """A folder of recorded results."""
+    return results_folder
 
 
 def test_every_printed_cell_stands_in_the_ledger_once(empty):
@@ -259,7 +255,7 @@ def test_recording_twice_changes_nothing(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     ledger.write(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert set(before) == {"main.csv", "other.csv", "ledger.csv", "hashes.csv"}
+    assert set(before) == {"main.csv", "other.csv", "other.curve.csv", "ledger.csv", "hashes.csv"}
 
 
 def test_a_recorded_ledger_holds(folder, capsys):

@@ -100,7 +100,7 @@ def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("command", [("methods", "tv"), ("datasets",), ("experiments",)])
+@pytest.mark.parametrize("command", [("methods", "tv"), ("experiments",)], ids=["few lines", "many lines"])
 def test_an_output_that_is_full_or_gone(command: tuple[str, ...]) -> None:
     run = [sys.executable, "-m", "istapp", *command]
     with open("/dev/full", "w") as full:

@@ -177,12 +177,6 @@ def test_a_file_can_be_written_below_a_folder_with_a_space(path):
     assert all(re.fullmatch(r'"[^"]+"', target) for target in targets), targets
 
 
-def test_figure_names_are_unique():
-    metadata = [cell["metadata"].get("mystnb", {}) for path in NOTEBOOKS for cell in cells(path, "code")]
-    names = [figure["figure"]["name"] for figure in metadata if "figure" in figure]
-    assert len(set(names)) == len(names)
-
-
 @named(CHAPTERS)
 def test_equations_are_numbered_in_pairs(path):
     number = str(int(path.name[:2]))

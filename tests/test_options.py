@@ -81,12 +81,6 @@ def build(weights=None, strength=1.0):
 """
 
 
-def run(folders: list[Path], *arguments: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "ISTAPP_METHODS": os.pathsep.join(map(str, folders))}
-    command = [sys.executable, "-m", "istapp", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-
 def test_damaged_methods_of_ones_own_take_only_themselves_away(tmp_path: Path) -> None:
     for name, text in {
         "mine": GOOD, "syntax": "def build(:\n", "missing": "import no_such_library\n", "empty": "",
@@ -94,7 +88,9 @@ def test_damaged_methods_of_ones_own_take_only_themselves_away(tmp_path: Path) -
         "tv": GOOD, "_helper": "raise ValueError",
     }.items():  # fmt: skip
         (tmp_path / f"{name}.py").write_text(text)
-    listed = run([tmp_path, tmp_path / "nowhere"], "methods")
+    environment = {**os.environ, "ISTAPP_METHODS": f"{tmp_path}{os.pathsep}{tmp_path / 'nowhere'}"}
+    command = [sys.executable, "-m", "istapp", "methods"]
+    listed = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert listed.returncode == 0 and "Traceback" not in listed.stderr
     lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
     assert "any" in lines["mine"] and "any" in lines["tv"] and "-helper" not in lines
@@ -106,10 +102,15 @@ def test_damaged_methods_of_ones_own_take_only_themselves_away(tmp_path: Path) -
     assert "tv.py is left out" in listed.stderr and "nowhere, which is no folder" in listed.stderr
 
 
-def test_a_damaged_method_is_one_line_and_a_good_one_has_its_options(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(GOOD)
-    (tmp_path / "syntax.py").write_text("def build(:\n")
-    broken = run([tmp_path], "methods", "syntax")
-    assert broken.returncode == 2 and broken.stderr.count("\n") == 1 and "SyntaxError" in broken.stderr
-    explained = run([tmp_path], "methods", "mine")
-    assert "strength" in explained.stdout and "a number" in explained.stdout
+def test_a_damaged_method_is_one_line_and_a_good_one_has_its_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    (tmp_path / "own_good.py").write_text(GOOD)
+    (tmp_path / "own_syntax.py").write_text("def build(:\n")
+    assert main(["methods", "own-syntax"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "SyntaxError" in error
+    assert main(["methods", "own-good"]) == 0
+    explained = capsys.readouterr().out
+    assert "strength" in explained and "a number" in explained

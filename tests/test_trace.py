@@ -64,7 +64,7 @@ def test_a_broken_step_is_named(folder, capsys):
 def test_what_is_no_number_is_one_line(number, folder, capsys):
     assert main(["trace", number]) == 2
     out, error = capsys.readouterr()
-    assert not out and error.count("\n") == 1 and "istapp ledger" in error or "no number" in error
+    assert not out and error.count("\n") == 1 and ("istapp ledger" in error or "no number" in error)
 
 
 def test_every_shipped_cell_leads_to_files_that_hold():

@@ -422,10 +422,13 @@ def test_low_ratios_can_be_drawn_more_often() -> None:
     assert (draws.sampling.ratio < 0.2).float().mean().item() == pytest.approx(0.8, abs=0.03)
 
 
+SLOWLY = 200
+
+
 def train_slowly(keep: Path) -> None:
     """What the process to be killed does."""
     torch.set_num_threads(1)
-    train(a_run(keep, ours(400 * 4 * 33**2, batch=4, blocks=1), validate_every=100))
+    train(a_run(keep, ours(SLOWLY * 4 * 33**2, batch=4, blocks=1), validate_every=100))
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.verify)])
@@ -443,9 +446,9 @@ def test_killed_at_random_moments_and_continued(times: int, tmp_path: Path) -> N
         time.sleep(chance.uniform(0, 0.1))
         process.kill()
         process.join()
-    recipe = ours(400 * 4 * 33**2, batch=4, blocks=1)
+    recipe = ours(SLOWLY * 4 * 33**2, batch=4, blocks=1)
     result = train(a_run(keep, recipe, validate_every=100, checkpoint_seconds=60))
-    assert result.done and result.step == 400
+    assert result.done and result.step == SLOWLY
     assert same(result.weights, train(a_run(None, recipe, validate_every=100)).weights)
     assert len(list(tmp_path.glob("run.state-*"))) == 1  # what the kills left behind is swept up
 
@@ -557,13 +560,13 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_compiled_stages_compute_the_same_by_one_graph_for_all(counting: list[int]) -> None:
-    """200 steps with changing ratios, renewed matrices and validations in between compile one stage, once."""
-    recipe = budget(200, batch=2, pixels=200 * 2 * 33**2, renew_matrix=60)
-    plain, compiled = (Run(ISTANetPP(3, 2), pictures(), recipe, (0.1, 0.5), quiet=True, mode=mode, validate_every=100,
+    """80 steps with changing ratios, renewed matrices and validations in between compile one stage, once."""
+    recipe = budget(80, batch=2, pixels=80 * 2 * 33**2, renew_matrix=30)
+    plain, compiled = (Run(ISTANetPP(3, 2), pictures(), recipe, (0.1, 0.5), quiet=True, mode=mode, validate_every=40,
                            precision="float32") for mode in ("eager", "compiled"))  # fmt: skip
     compiled.network.load_state_dict(plain.network.state_dict())
     results = [train(run) for run in (plain, compiled)]
-    assert len(counting) == 1 and results[1].step == 200
+    assert len(counting) == 1 and results[1].step == 80
     assert abs(results[0].curve[-1]["psnr_50"] - results[1].curve[-1]["psnr_50"]) < 0.05
     assert same(*(result.weights for result in results))
 

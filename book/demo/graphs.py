@@ -60,6 +60,7 @@ def _model(
     from onnx import TensorProto, helper
 
     def values(shapes: dict[str, list]) -> list:
+        """Describe inputs or outputs by name and shape."""
         kinds = {name: TensorProto.INT64 if name in integers else TensorProto.FLOAT for name in shapes}
         return [helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in shapes.items()]
 

@@ -18,21 +18,11 @@ _CHAPTER = re.compile(r"\b[Cc]hapter (\d\d)\b")
 _EXAMPLE = re.compile(r"^(?!\.\.)(\S.*)\n\n(?=    \S)", re.MULTILINE)
 _FIELD = re.compile(r"Alias for field number \d+")
 _DERIVED = {"class", "function"}
+#: Packages whose types are named and not linked; then what is imported for type checkers only, or a short name.
 _FOREIGN = {
-    "abc",
-    "argparse",
-    "collections",
-    "matplotlib",
-    "nn",
-    "np",
-    "numpy",
-    "os",
-    "pathlib",
-    "torch",
-    "typing",
-    "xml",
-}
-_FOREIGN |= {"Axes", "Figure", "Row"}  # imported for type checkers only, or a short name of another type
+    "abc", "argparse", "collections", "matplotlib", "nn", "np", "numpy", "os", "pathlib", "torch", "typing", "xml",
+}  # fmt: skip
+_FOREIGN |= {"Axes", "Figure", "Row"}
 _VARIABLE = re.compile(r"(\w+\.)*[A-Z]")  # of a type: it has no place to link to
 _PROSE: dict[str, list[str]] = {}
 

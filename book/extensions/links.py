@@ -291,6 +291,7 @@ def link_comments(app: Sphinx, page: str, template: str, context: dict, doctree:
     """Link the equations that comments of the code name."""
 
     def linked(found: re.Match[str]) -> str:
+        """The link that stands for a number in brackets; the number itself where no equation has it."""
         place = targets(app.env).get(("equation", found[1]))
         if not place:
             return found.group()

@@ -6,25 +6,28 @@ which only that page loads, makes it sortable. Nothing is typed: `istapp.paper.l
 
 from collections.abc import Iterable
 from html import escape
+from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from istapp.paper import ledger, verdicts
-from istapp.paper.judgement import Entry
+from istapp.paper import verdicts
+
+if TYPE_CHECKING:
+    from istapp.paper.judgement import Entry
 
 #: Header, and the attribute of an entry whose number the column shows.
 NUMBERS = {"printed": "published", "released weights": "released", "laptop edition": "laptop", "our full size": "ours"}
 HEADS = ("verdict", "cell", "method", *NUMBERS, "command, or what to bear in mind")
 
 
-def verdict(entry: Entry) -> str:
+def verdict(entry: "Entry") -> str:
     """Return the verdicts of an entry with their signs, one below the other."""
     return "<br>".join(f"{verdicts.MEANING[word][0]} {escape(word)}" for word in entry.verdicts)
 
 
-def number(entry: Entry, name: str) -> str:
+def number(entry: "Entry", name: str) -> str:
     """Return a number of an entry in dB; in place of a missing full-size one, that after a part of the training."""
     value = getattr(entry, name)
     if name == "ours" and value is None and entry.part is not None:
@@ -32,13 +35,13 @@ def number(entry: Entry, name: str) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def remark(entry: Entry) -> str:
+def remark(entry: "Entry") -> str:
     """Return the command that would make ours, and what to bear in mind."""
     command = f"<code>{escape(entry.command)}</code>" if entry.command.startswith("istapp ") else escape(entry.command)
     return "; ".join(filter(None, [escape(entry.note), command]))
 
 
-def row(entry: Entry, place: int) -> str:
+def row(entry: "Entry", place: int) -> str:
     """Return the table row of a cell; `place` is its place in the paper's order, by which the sorting begins."""
     order = min(map(verdicts.VERDICTS.index, entry.verdicts))
     cells: list[tuple[float | str, str, str]] = [(order, "verdict", verdict(entry))]
@@ -56,7 +59,7 @@ def cell(key: float | str, label: str, text: str) -> str:
     return f'<td{missing} data-label="{label}"' + (f' data-key="{key}"' if key != "" else "") + f">{text}</td>"
 
 
-def table(found: Iterable[Entry]) -> str:
+def table(found: Iterable["Entry"]) -> str:
     """Return the table of all PSNR cells among entries, by verdict, and then in the paper's order."""
     cells = enumerate(entry for entry in found if entry.kind == "cell")
     known = sorted(cells, key=lambda each: min(map(verdicts.VERDICTS.index, each[1].verdicts)))
@@ -74,6 +77,8 @@ class Status(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the headline as a paragraph and the table as it is."""
+        from istapp.paper import ledger  # brings torch along, which a book without this page need not wait for
+
         found = ledger.entries()
         return [nodes.paragraph("", ledger.headline(found)), nodes.raw("", table(found), format="html")]
 

@@ -72,8 +72,11 @@ def own_kernel() -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     class OwnKernel(AsyncKernelManager):
+        """A manager whose kernel is this Python."""
+
         @property
         def kernel_spec(self) -> KernelSpec:
+            """What runs this Python as a kernel."""
             return KernelSpec(**get_kernel_dict())
 
     return OwnKernel
@@ -105,7 +108,7 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> tuple[set[s
     try:
         papermill.execute_notebook(
             page, output, parameters, kernel_manager_class=own_kernel(), cwd=notebook.parent,
-            execution_timeout=CELL_TIMEOUT, progress_bar=False,
+            execution_timeout=CELL_TIMEOUT, progress_bar=False, request_save_on_cell_execute=False,
         )  # fmt: skip
     except PapermillExecutionError as error:
         where = f"the cell that begins with `{error.source.strip().splitlines()[0]}`"

@@ -112,10 +112,14 @@ def _canonical(library: str) -> str:
     return re.sub(r"[-_.]+", "-", library).lower()
 
 
+#: The installed distributions by the modules that they hold: reading all their metadata takes a second.
+distributions = cache(metadata.packages_distributions)
+
+
 def libraries(imported: set[str]) -> set[str]:
     """The installed distributions to which top-level modules belong, and Python; `istapp` is hashed file by file."""
-    owners = metadata.packages_distributions()
-    return {"python"} | {_canonical(owner) for name in imported for owner in owners.get(name, [])} - {"istapp"}
+    owners = (owner for name in imported for owner in distributions().get(name, []))
+    return {"python"} | {_canonical(owner) for owner in owners} - {"istapp"}
 
 
 def pins() -> dict[str, str]:

@@ -52,6 +52,7 @@ def contain(command: str) -> None:
     os.environ[MARK] = mark
 
     def stop(number: int, frame: FrameType | None) -> None:
+        """End what was started, then this process, as the signal asks."""
         for signum in stopping:
             signal.signal(signum, signal.SIG_IGN)
         end_marked(mark)

@@ -47,6 +47,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     """Return the kind of argument that is a whole number from `low` to `high`."""
 
     def read(text: str) -> int:
+        """Return the number, or refuse the text."""
         try:
             value = int(text)
         except ValueError:

@@ -155,16 +155,15 @@ def reconstruct(options: argparse.Namespace) -> int:
     from istapp.images.image import refuse_image_target, write_image
 
     where = device(options.device)
-    if folder:
-        method = _method(options)
-        job = Job(method.to(where), method.sampling(ratio, options.seed), where, options.bits)
+    image = None if folder else read_image(options.image, options.bits)
+    if image:
+        refuse_image_target(options.out, image.colour)
+    method = _method(options)
+    job = Job(method.to(where), method.sampling(ratio, options.seed), where, options.bits)
+    if image is None:
         done, bad = reconstruct_folder(job, options.image, options.out)
         print(f"{done} images in {options.out}")
         return _report(bad, done)
-    image = read_image(options.image, options.bits)
-    refuse_image_target(options.out, image.colour)
-    method = _method(options)
-    job = Job(method.to(where), method.sampling(ratio, options.seed), where, options.bits)
     estimate, value, seconds = job.run(image)
     write_image(options.out, estimate)
     print(f"{options.out}: {method.name} at {100 * ratio:g} %, PSNR {value:.2f} dB, {seconds:.1f} s")

@@ -108,13 +108,13 @@ def train(options: argparse.Namespace) -> None:
         if sets and sets.exists() and not os.environ.get("ISTAPP_DATA"):
             os.environ["ISTAPP_DATA"] = str(sets)
         done = clock.spend(options.minutes, options.device, places, options.group)
-        print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
     elif options.queue:
         done = queue.work_off(options.minutes, options.device, places, options.together)
-        print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
     else:
         chosen = queue.find(options.id, places, options.device == "cuda")
         queue.run(chosen, options.minutes, options.device, places, say=print, pixels=options.pixels)
+        return
+    print(f"{len(done)} experiments done in {(time.monotonic() - start) / 60:.1f} min: {', '.join(done) or 'none'}")
 
 
 def campaign(options: argparse.Namespace) -> None:

@@ -143,8 +143,11 @@ def check(exercise: str) -> Callable[[Callable[..., str]], Callable[..., Verdict
     """
 
     def made(function: Callable[..., str]) -> Callable[..., Verdict]:
+        """Return the check that a chapter calls, made of one that raises."""
+
         @functools.wraps(function)
         def checked(*answers: Any, **named: Any) -> Verdict:
+            """Return what the check says of an answer."""
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 try:

@@ -169,6 +169,7 @@ def check_2_5(restarted: Callable[..., Tensor]) -> str:
     start, step = torch.zeros(1, 1, 8, 8).double(), 1 / sampling.norm
 
     def value(x: Tensor) -> float:
+        """Return the objective at x."""
         return float(objective(x, *problem))
 
     one = tensor(ask(restarted, *problem, 1, step, start), start.shape, "the last image")

@@ -140,6 +140,7 @@ def check_3_4(stage: Any) -> str:
     )
 
     def shrunk(spared: bool) -> Tensor:
+        """Return the right answer, with the constant pattern spared or not."""
         thresholds = torch.tensor([0.0 if spared else theta] + [theta] * 8).double().view(1, 9, 1, 1)
         return F.conv_transpose2d(soft(F.conv2d(r, patterns, padding=1), thresholds), patterns, padding=1) / 9
 

@@ -52,6 +52,7 @@ def check_6_2(
         rho, sigma = network.conditions(sampling.ratio)
 
         def quality(left_out: int | None) -> float:
+            """Return the PSNR in dB without one stage."""
             x = x0 = sampling.adjoint(y)
             for k, stage in enumerate(network.stages):
                 if k != left_out:
@@ -117,6 +118,7 @@ def check_6_4(amplification: Callable[..., float]) -> str:
     y, noise = sampling.A(torch.rand(1, 1, 66, 66).double()), 0.01 * normal(1, sampling.m, 2, 2)
 
     def asked(method: Callable[[Tensor, BlockSampling], Tensor], noise: Tensor = noise) -> float:
+        """Return what the answer makes of a method."""
         return number(ask(amplification, method, y, noise, sampling), "the amplification")
 
     plain = asked(lambda y, s: s.adjoint(y))

@@ -88,6 +88,7 @@ def check_8_4(best_mixture: Callable[[Tensor, Tensor, Tensor], float]) -> str:
         require(0 <= t <= 1, "t should lie between 0 and 1.")
 
         def error(t: float, x: Tensor = x, linear: Tensor = linear, truth: Tensor = truth) -> float:
+            """Return the mean squared error of a mixture."""
             return float((t * x + (1 - t) * linear - truth).square().mean())
 
         best = min(error(step / 20) for step in range(21))

@@ -57,6 +57,7 @@ def check_13_2(
     y, sizes = sampling.A(planes), []
 
     def counted(y: Tensor, sampling: BlockSampling) -> Tensor:
+        """Reconstruct, and note how many planes came at once."""
         sizes.append(len(y))
         return linear(y, sampling)
 

@@ -226,6 +226,7 @@ class _Session:
         first, rest = replace(costs[0], before=0.0), costs[1:]
 
         def settle(pixels: int, speed: float) -> float:
+            """Return the final budget, from the pixels seen and the speed so far."""
             own = waiting[0]
             left = self._left([first, *rest])
             seen = pixels + sum(pixels_seen(experiment, self.places) for experiment in waiting[1:])

@@ -57,7 +57,10 @@ def costs_of(experiment: Experiment, device_name: str, start_up: float) -> Costs
     held_out = split(experiment.images())[1]
 
     def seconds(work: Callable[[], object]) -> float:
+        """Return the seconds of one call, whatever comes of it."""
+
         def tried() -> None:
+            """Work, and pass over a refusal."""
             with contextlib.suppress(UserError):  # what is not trained may well return nonsense
                 work()
 

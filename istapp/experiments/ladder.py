@@ -137,6 +137,7 @@ def _variations() -> list[Rung]:
     found = [Rung(BASE, "base", base, THREE_SEEDS)]
 
     def vary(group: str, name: str, **changes: Any) -> None:
+        """Add a rung with some fields changed."""
         found.append(Rung(name, group, replace(base, **changes)))
 
     for rate in (0.0025, 0.005, 0.02, 0.04):

@@ -1,7 +1,6 @@
 """Reconstructing files: an image from its own measurements, or every image of a folder."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +62,7 @@ def _weights(method: Method) -> list[str]:
     return [tensors_hash(each.state_dict())[:12] for each in networks if isinstance(each, torch.nn.Module)]
 
 
-def reconstruct_folder(
-    job: Job, folder: Path, out: Path, show: Callable[[str], None] = progress.line
-) -> tuple[int, list[str]]:
+def reconstruct_folder(job: Job, folder: Path, out: Path) -> tuple[int, list[str]]:
     """Reconstruct every image of a folder into PNG files of another, and go past those that cannot be.
 
     What an earlier run has left in `out`, and still is as it left it, is not computed again.
@@ -101,8 +98,8 @@ def reconstruct_folder(
             about = (name, image.hash, setting, speakable(target.name), _hash(target), f"{value:.4f}", f"{seconds:.3f}")
             record[name] = dict(zip(COLUMNS, about))
             write_table(out / RECORD, COLUMNS, record.values())
-        show(f"{number} of {len(files)} images, {clock.left(number)}, {len(bad)} bad")
-    show("")
+        progress.line(f"{number} of {len(files)} images, {clock.left(number)}, {len(bad)} bad")
+    progress.line("")
     return len(files) - len(bad), bad
 
 

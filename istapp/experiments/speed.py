@@ -136,11 +136,8 @@ def forward(
     quick, quickest = fast(copy.deepcopy(method), device), fast(copy.deepcopy(method), device, many=True)
 
     def run(network: Method) -> Callable[[], object]:
-        def work() -> object:
-            with torch.no_grad():
-                return network(y, sampling)
-
-        return work
+        """Return a call of the network that keeps nothing for gradients."""
+        return torch.no_grad()(lambda: network(y, sampling))
 
     ways = [_Way(PLAIN, "float32", run(plain)), _Way(LAID_OUT, "float32", run(laid_out))]
     ways.append(_Way(FAST, native(device), run(quick)))
@@ -164,6 +161,7 @@ def step(stages: int, channels: int, batch: int = 8, device: str = "cpu") -> lis
     optimiser = torch.optim.Adam(network.parameters(), 1e-4)
 
     def plain() -> None:
+        """Take the step that everybody writes first."""
         optimiser.zero_grad()
         network.loss(patches.draw(batch, random), sampling).backward()
         optimiser.step()

@@ -12,25 +12,12 @@ from istapp import methods
 from istapp.basics import paths
 from istapp.experiments.evaluation import evaluate
 from istapp.images import datasets
-from istapp.images.datasets import Image
+from istapp.images.registry import centre
 
 CROP = 128
 LABEL = f"Set11-cameraman-{CROP}"
 RATIOS = (0.1, 0.3)
 NAMES = ("dip", "nlr-csnet")
-
-
-def central(image: Image, side: int = CROP) -> Image:
-    """Return the central `side` x `side` pixels of an image, under its name.
-
-    Raises:
-        ValueError: the image is smaller.
-    """
-    height, width = image.size
-    if min(height, width) < side:
-        raise ValueError(f"{image.name} is {height} x {width}, smaller than {side} x {side}")
-    top, left = (height - side) // 2, (width - side) // 2
-    return Image(image.name, image.pixels[top : top + side, left : left + side])
 
 
 def run(name: str, channels: int = 32, iterations: int = 500, **more: Any) -> list[dict[str, Any]]:
@@ -39,7 +26,7 @@ def run(name: str, channels: int = 32, iterations: int = 500, **more: Any) -> li
     Raises:
         UserError: Set11 is not at hand.
     """
-    image = central(datasets.load("Set11", images=["cameraman"])[0])
+    image = centre(datasets.load("Set11", images=["cameraman"])[0], CROP)
     method = methods.get(name, channels=channels, iterations=iterations, **more)
     out = paths.RESULTS / f"{name}.csv"
     return evaluate(method, [image], RATIOS, out=out, label=LABEL, progress=lambda line: print(line, flush=True))

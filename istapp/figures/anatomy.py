@@ -74,7 +74,10 @@ class _Recorder(TorchFunctionMode):
         seen, filters = copy.copy(sampling), (sampling.m, 1, sampling.block, sampling.block)
 
         def watch(name: str) -> Callable[[Tensor], Tensor]:
+            """Return one of the two maps, which notes that it was used."""
+
             def use(given: Tensor) -> Tensor:
+                """Map, and note it."""
                 output = getattr(sampling, name)(given)
                 self.add("", name, (given,), output, filters)
                 return output

@@ -37,6 +37,7 @@ def as_svg(figure: "Figure") -> str | None:
     figure.savefig(drawn, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
 
     def in_pixels(size: re.Match[str]) -> str:
+        """Return the size in pixels for one in points."""
         width, height = (round(float(points) * DPI / 72) for points in size.groups())
         return f'width="{width}" height="{height}"'
 

@@ -252,10 +252,12 @@ def install() -> None:
     formatted = shell.display_formatter.format
 
     def noting(thing: Any, *arguments: Any, **options: Any) -> Any:
+        """Note what kind of thing is shown, and show it."""
         shown.append(type(thing).__name__)
         return formatted(thing, *arguments, **options)
 
     def after(_: Any) -> None:
+        """Show the line below a cell's figures and tables."""
         figure, table = bool(_FIGURES & {*shown}), bool(_TABLES & {*shown})
         shown.clear()
         read = notebook.behind() if figure or table else Read()

@@ -27,6 +27,9 @@ METHODS = {
     "lista": (COLOURS[2], "D"),
 }  # fmt: skip
 
+#: Points of the words at the ends of lines.
+WORDS = 8.5
+
 #: CS ratios in percent, from dark to light as more is measured: their order, which unrelated colours would hide.
 RATIOS = {10: ("#1b0c6b", "o"), 20: ("#6a00a8", "D"), 30: ("#b12a90", "s"), 40: ("#dd5e66", "v"), 50: ("#f0893a", "^")}
 
@@ -178,21 +181,22 @@ def ratio_dots(axis: "Axes", place: float, gaps: Mapping[float, float], colour: 
     if gaps:
         sizes = [15 + 150 * ratio for ratio in gaps]
         axis.plot(list(gaps.values()), [place] * len(gaps), lw=1, color=colour, zorder=1)
-        axis.scatter(
-            list(gaps.values()), [place] * len(gaps), sizes, facecolor=face or colour,
-            edgecolor="white" if face in (None, colour) else colour, linewidth=1, zorder=2,
-        )  # fmt: skip
+        axis.scatter(list(gaps.values()), [place] * len(gaps), sizes, **_dot(colour, face), linewidth=1, zorder=2)
 
 
 def kinds_of_dots(axis: "Axes", kinds: Mapping[str, tuple[str, str | None]]) -> None:
     """Say above the figure of `axis` what colour and face of `ratio_dots` mean."""
     for name, (colour, face) in kinds.items():
-        edge = "white" if face in (None, colour) else colour
-        axis.scatter([], [], 60, facecolor=face or colour, edgecolor=edge, label=name)
+        axis.scatter([], [], 60, **_dot(colour, face), label=name)
     axis.figure.legend(loc="outside upper center", ncols=len(kinds))
 
 
-def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
+def _dot(colour: str, face: str | None) -> dict[str, Any]:
+    """Return the colours of a dot, as keywords for `scatter`; one that is filled has a white edge."""
+    return {"facecolor": face or colour, "edgecolor": "white" if face in (None, colour) else colour}
+
+
+def label_ends(axis: "Axes", room: float = 0.16) -> None:
     """Write the label of each line of `axis` at its right end, in its colour, and move apart what would overlap.
 
     This takes the place of a legend: nobody has to look to and fro. `room` is the share of the width that is kept free
@@ -212,10 +216,10 @@ def label_ends(axis: "Axes", size: float = 8.5, room: float = 0.16) -> None:
     axis.figure.canvas.draw()  # heights are known only now
     ends = [(float(np.asarray(x)[-1]), float(np.asarray(y)[-1])) for x, y in (line.get_data() for line in lines)]
     heights = [72 / axis.figure.dpi * axis.transData.transform(end)[1] for end in ends]  # in points
-    for line, end, height, place in zip(lines, ends, heights, spread_out(heights, 1.25 * size)):
+    for line, end, height, place in zip(lines, ends, heights, spread_out(heights, 1.25 * WORDS)):
         thread = {"arrowstyle": "-", "color": line.get_color(), "lw": 0.5, "shrinkA": 0, "shrinkB": 2}
         axis.annotate(
-            str(line.get_label()), end, (8, place - height), textcoords="offset points", size=size, va="center",
+            str(line.get_label()), end, (8, place - height), textcoords="offset points", size=WORDS, va="center",
             color=line.get_color(), annotation_clip=False, arrowprops=thread if abs(place - height) > 2 else None,
         )  # fmt: skip
 

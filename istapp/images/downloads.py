@@ -175,6 +175,7 @@ def _unfinished(dataset: Dataset) -> list[Entry]:
     """Return the images of a set that the cache lacks or holds damaged."""
 
     def right(entry: Entry) -> bool:
+        """Tell whether the cache has an image as it should be."""
         try:
             image = read_image(cache_folder() / dataset.folder / entry.file)
         except UserError:

@@ -114,6 +114,7 @@ class NLRCSNet(DeepImagePrior):
         x: Tensor | None = None
 
         def pull(iteration: int, output: Tensor) -> Tensor | float:
+            """Return the term of one iteration, after a new x where one is due."""
             nonlocal x
             if iteration and iteration % self.every == 0:
                 f = output.detach()

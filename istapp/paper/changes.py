@@ -45,14 +45,10 @@ class Change:
 def pending(found: Sequence[Entry], folder: Path | None = None) -> list[Change]:
     """Return what a new record of the entries `found` would change in `folder`, by default `data/results`."""
     folder = folder or paths.RESULTS
-    recorded = ledger.recorded(folder)
-    there = ledger.hashes(folder)
-    changes = []
-    for name in sorted(recorded.keys() | there.keys()):
-        what = "missing" if name not in there else "new" if name not in recorded else "changed"
-        if recorded.get(name) != there.get(name):
-            path = (paths.WEIGHTS if name.endswith(".safetensors") else folder) / name
-            changes.append(Change(name, what, tuple(_content_changed(path, recorded.get(name)))))
+    recorded, changes = ledger.recorded(folder), []
+    for name, what in ledger.differing(folder).items():
+        path = (paths.WEIGHTS if name.endswith(".safetensors") else folder) / name
+        changes.append(Change(name, what, tuple(_content_changed(path, recorded.get(name)))))
     cells = _cells_changed(found, folder / ledger.LEDGER)
     return changes + ([Change(ledger.LEDGER, "changed", tuple(cells))] if cells else [])
 

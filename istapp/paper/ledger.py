@@ -90,6 +90,13 @@ def recorded(folder: Path | None = None) -> dict[str, str]:
     return {row["file"]: row["sha256"] for row in stored(path, _HASHED)} if path.exists() else {}
 
 
+def differing(folder: Path | None = None) -> dict[str, str]:
+    """Return the files that are not as they were recorded, by name: ``missing``, ``new`` or ``changed``."""
+    known, there = recorded(folder), hashes(folder)
+    names = sorted(name for name in known.keys() | there.keys() if known.get(name) != there.get(name))
+    return {name: "missing" if name not in there else "new" if name not in known else "changed" for name in names}
+
+
 def write(folder: Path | None = None) -> list[Entry]:
     """Record the entries and the hashes in `folder`, by default `data/results`, and return the entries.
 
@@ -153,16 +160,9 @@ def faults(found: list[Entry], folder: Path | None = None) -> list[str]:
 
 
 def _changed_files(folder: Path) -> list[str]:
-    known = {row["file"]: row["sha256"] for row in stored(folder / HASHES, _HASHED)}
-    there, said = hashes(folder), []
-    for name in sorted(known.keys() | there.keys()):
-        if name not in there:
-            said.append(f"{name}: recorded, but missing")
-        elif name not in known:
-            said.append(f"{name}: not recorded")
-        elif known[name] != there[name]:
-            said.append(f"{name}: changed since it was recorded")
-    return said
+    stored(folder / HASHES, _HASHED)  # refused where nothing is recorded
+    words = {"missing": "recorded, but missing", "new": "not recorded", "changed": "changed since it was recorded"}
+    return [f"{name}: {words[what]}" for name, what in differing(folder).items()]
 
 
 def _other_weights(folder: Path) -> list[str]:
@@ -209,6 +209,7 @@ def headline(found: Iterable[Entry]) -> str:
     part = sum(e.part is not None and e.ours is None for e in own)
 
     def but(number: int, what: str = "not") -> str:
+        """Say in brackets how many are not."""
         return f"({number} {'is' if number == 1 else 'are'} {what})"
 
     return (

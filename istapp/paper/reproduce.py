@@ -196,6 +196,7 @@ def take_rows(
     each = minutes_of(evaluation, lacking, device_name) / len(lacking)
 
     def tell(line: str) -> None:
+        """Tell the time that is left, and stop when it is over."""
         progress(f"{line}; {clock.spend(each)}")
         if clock.left <= 0:
             raise _TimeIsUp

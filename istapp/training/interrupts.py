@@ -42,6 +42,7 @@ def deadline(seconds: float) -> Iterator[None]:
         return
 
     def over(*_: object) -> None:
+        """Interrupt whatever runs."""
         raise Overdue
 
     before = signal.signal(signal.SIGALRM, over)
