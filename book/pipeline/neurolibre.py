@@ -1,7 +1,7 @@
-"""The project in the layout that NeuroLibre asks of a repository, made anew below `build` so that ours need not have it.
+"""The project in the layout that NeuroLibre asks of a repository, made below `build` so that ours need not have it.
 
-`content` holds the book and, so that it runs, the module and its data; `paper.md` and `paper.bib` become the first page of
-a preprint; `binder` describes the machine. Nothing lies in a folder `data` at the top: NeuroLibre mounts its own there.
+`content` holds the book and, so that it runs, the module and its data; `paper.md` and `paper.bib` become the first page
+of a preprint; `binder` describes the machine. No folder at the top is called `data`: NeuroLibre mounts its own there.
 """
 
 import datetime
@@ -20,8 +20,9 @@ OFF, ON = 'execute_notebooks: "off"', "execute_notebooks: force\n  timeout: 600"
 NOWHERE = "(affiliation to be named)"
 README = """# {title}
 
-The book in the layout of a NeuroLibre preprint, as `make neurolibre` writes it. `content` holds the chapters, the module
-and its data, with a README of their own; `paper.md` is the summary, `binder` the environment. Edit the project, not this copy.
+The book in the layout of a NeuroLibre preprint, as `make neurolibre` writes it. `content` holds the chapters, the
+module and its data, with a README of their own; `paper.md` is the summary, `binder` the environment. Edit the project,
+not this copy.
 """
 
 
