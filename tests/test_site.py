@@ -95,6 +95,21 @@ def test_the_search_quotes_what_it_finds(built: Path, tab: Browser) -> None:
     assert excerpt(tab, built / "build" / "html", "nowherefound") == {"found": 0, "quoted": ""}
 
 
+@needs_chromium
+@of_the_small_book
+def test_the_menu_of_a_telephone_gives_the_focus_back(built: Path, tab: Browser) -> None:
+    """Opened and closed by keys, it leaves the reader at the button that opened it."""
+    tab.screen(looks.NARROW, 800)
+    tab.open(built / "build" / "html" / "notebooks" / "01_trial.html")
+    toggle = "[...document.querySelectorAll('.primary-toggle')].find((each) => each.checkVisibility())"
+    tab.value(f"{toggle}.focus()")
+    tab.press("Enter")
+    tab.wait("document.querySelector('dialog[open]')")
+    tab.press("Escape")
+    tab.wait("!document.querySelector('dialog[open]')")
+    tab.wait(f"document.activeElement === {toggle}")
+
+
 # ---- every page of the book that was built last ----
 
 
