@@ -23,7 +23,7 @@ UV := UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip
 # libgomp's threads spin against each other: one thread a process, two processes.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help book test look verify audit lab publish archive pdf address picture clean
+.PHONY: help book test look verify audit lab publish archive neurolibre pdf address picture clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make publish    execute nothing; refuse what is stale or edited; ready build/html for a web host"
 	@echo "make archive    publish, then pack pages, sources and their hashes into one zip"
+	@echo "make neurolibre publish, then lay the project out as NeuroLibre wants a repository"
 	@echo "make pdf        print the pages that were built last into one PDF (wants chromium)"
 	@echo "make address URL=https://github.com/OWNER/NAME    write the repository's address everywhere"
 	@echo "make picture    take the README's picture from the cover that was built last"
@@ -56,7 +57,7 @@ book: $(READY)
 publish: $(READY)
 	@exec $(BIN)/python book/build.py publish
 
-archive pdf: $(READY)
+archive neurolibre pdf: $(READY)
 	@exec $(BIN)/python book/build.py $@
 
 address: $(READY)

@@ -3,6 +3,7 @@
 book [--profile smoke]    execute what changed, write and check the pages
 publish                   execute nothing, refuse anything stale or edited, ready the pages for a web host
 archive                   publish, and pack pages, sources and their hashes into one zip
+neurolibre                publish, and lay the project out as NeuroLibre wants a repository
 pdf                       print the pages that were built last into one PDF
 address URL               write the repository's address wherever it belongs
 """
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline import BuildError, archive, keys, notebooks, pages, pdf
+from pipeline import BuildError, archive, keys, neurolibre, notebooks, pages, pdf
 from pipeline.address import write_address
 from pipeline.execute import execute_changed, recorded, stale
 from pipeline.processes import contain
@@ -79,6 +80,15 @@ def packed() -> str:
     return f"make archive: {file} ({file.stat().st_size / 1e6:.0f} MB) opens by its {archive.START}"
 
 
+def laid_out() -> str:
+    """Publish and lay out; returns the last line to print."""
+    publish()
+    folder = neurolibre.write()
+    unnamed = neurolibre.NOWHERE in (folder / "paper.md").read_text(encoding="utf-8")
+    name = "; name authors and affiliations in CITATION.cff before you submit it" if unnamed else ""
+    return f"make neurolibre: {folder} is a repository as NeuroLibre asks for it{name}"
+
+
 def printed() -> str:
     """Print the pages; returns the last line to print."""
     file = pdf.write()
@@ -90,7 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("book").add_argument("--profile", choices=["laptop", "smoke"], default="laptop")
-    for name in ("publish", "archive", "pdf"):
+    for name in ("publish", "archive", "neurolibre", "pdf"):
         commands.add_parser(name)
     commands.add_parser("address").add_argument("url")
     given = parser.parse_args()
@@ -100,7 +110,7 @@ def main() -> int:
         else:
             contain(given.command)
             with alone():
-                others = {"publish": publish, "archive": packed, "pdf": printed}
+                others = {"publish": publish, "archive": packed, "neurolibre": laid_out, "pdf": printed}
                 last = book(given.profile) if given.command == "book" else others[given.command]()
     except BuildError as error:
         print(f"{error}\nmake {given.command}: FAILED", file=sys.stderr)

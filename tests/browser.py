@@ -15,7 +15,7 @@ CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here (Debian: apt-get install chromium)")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--remote-debugging-pipe")
 CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35, "PageUp": 33,
-         "PageDown": 34, "Tab": 9, "Enter": 13, " ": 32}  # fmt: skip
+         "PageDown": 34, "Tab": 9, "Enter": 13, " ": 32, "Escape": 27}  # fmt: skip
 
 
 class Browser:

@@ -36,6 +36,29 @@ OUTSIDE = """(() => {
     const whole = document.documentElement.scrollWidth;
     return [...(whole > width ? [`the page is ${whole} pixels wide`] : []), ...found.slice(0, 5).map(named)];
 })()"""
+#: What begins left of the screen and reaches into it: nothing brings the rest of it back.
+CUT = """[...document.querySelectorAll("main *, footer *")].filter((each) => {
+    const {left, right, width} = each.getBoundingClientRect();
+    return left < -1 && right > 1 && width > 1 && each.textContent.trim() && each.checkVisibility()
+        && !each.closest("svg, mjx-container, .visually-hidden, .bd-sidebar-secondary, .bd-sidebar-primary");
+}).slice(0, 5).map((each) => `<${each.localName} class="${each.className}"> ${each.textContent.trim().slice(0, 50)}`)"""
+#: One control of each kind that looks with the keyboard's focus as it looks without it.
+UNSEEN = """(() => {
+    const kinds = new Map(), looks = (each) => ["outlineStyle", "outlineWidth", "outlineColor", "boxShadow",
+        "borderColor", "backgroundColor", "color", "textDecoration"].map((name) => getComputedStyle(each)[name]).join();
+    for (const each of document.querySelectorAll("a[href], button, input, select, summary, textarea"))
+        if (each.checkVisibility() && !each.disabled && !each.closest("mjx-container"))
+            kinds.set(`${each.localName} ${each.className} ${each.parentElement.className}`, each);
+    document.activeElement.blur();
+    const same = [...kinds.values()].filter((each) => {
+        const before = looks(each);
+        each.focus({focusVisible: true, preventScroll: true});
+        const after = document.activeElement === each ? looks(each) : "no stop of the keyboard";
+        each.blur();
+        return before === after;
+    });
+    return same.map((each) => `<${each.localName} class="${each.className}"> ${each.textContent.trim().slice(0, 50)}`);
+})()"""
 #: Colours and bars at the sides change at once: half way they are no fault of the page.
 STILL = """document.head.insertAdjacentHTML("beforeend",
     "<style>* { animation: none !important; transition: none !important }</style>")"""
@@ -97,7 +120,8 @@ def on_a_telephone(tab: Browser) -> list[str]:
         if not (found := tab.value(OUTSIDE)):
             break
         tab.value("new Promise((done) => setTimeout(done, 300))")
-    return [f"overflows at {NARROW} pixels: {part}" for part in found]
+    cut = [f"is cut at the left of {NARROW} pixels: {part}" for part in tab.value(CUT)]
+    return [f"overflows at {NARROW} pixels: {part}" for part in found] + cut
 
 
 def serious(tab: Browser, script: str, *rules: str) -> list[str]:
@@ -121,6 +145,7 @@ def faults(tab: Browser, page: Path, script: str | None) -> list[str]:
 
 def _seen_once(tab: Browser, page: Path, script: str | None) -> list[str]:
     found = visit(tab, page)
+    found += [f"hides the focus: {part}" for part in tab.value(UNSEEN)]
     found += serious(tab, script) if script else []
     found += in_the_dark(tab)
     found += serious(tab, script, "color-contrast") if script else []

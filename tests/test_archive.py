@@ -130,6 +130,11 @@ def test_the_book_opens_from_the_stick(unpacked: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def whole(book: Path) -> Path:
     """The small book's pages as one document."""
+    page = book / "build" / "html" / "notebooks" / "01_trial.html"
+    folded = (
+        '<details class="hide"><summary>Show the code</summary>x</details><details><summary>Hint</summary>y</details>'
+    )
+    page.write_text(page.read_text(encoding="utf-8").replace("</article>", f"{folded}</article>"), encoding="utf-8")
     file = book / "build" / "book.html"
     file.write_text(pdf.whole(pdf.contents()), encoding="utf-8")
     return file
@@ -154,6 +159,8 @@ def test_mathematics_of_the_document_is_typeset(whole: Path, tmp_path: Path) -> 
         tab.wait("document.documentElement.dataset.equations", 30)
         assert tab.value("document.querySelectorAll('mjx-container').length") > 0
         assert tab.value("document.querySelectorAll('details:not([open])').length") == 0
+        heads = "[...document.querySelectorAll('summary')].map((each) => [each.textContent, each.checkVisibility()])"
+        assert tab.value(heads) == [["Show the code", False], ["Hint", True]]
         assert all(url.startswith("file:") for url in tab.requests()) and complaints(tab) == []
 
 
@@ -165,6 +172,8 @@ def test_the_book_is_printed(packed: Path) -> None:
     assert done.returncode == 0, done.stderr
     printed = (book / "build" / "istapp-7.8.pdf").read_bytes()
     assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", printed)) >= 5
+    titles = re.findall(rb"/Title \(([^)]*)\)", printed)
+    assert b"Cover" in titles and b"Aside" in titles, titles
 
 
 def test_without_chromium_it_is_skipped_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from answers import CASES, Answer
 
-from istapp.exercises.answers import Verdict, Wrong, ask, check, close, number, require, tensor, truth
+from istapp.exercises.answers import Verdict, Wrong, ask, check, close, names, number, require, tensor, truth
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("[01][0-9]_*.ipynb"))
@@ -133,6 +134,18 @@ def test_an_empty_answer_is_no_wrong_one(exercise: str) -> None:
         assert verdict.passed is None and not verdict and "not answered yet" in repr(verdict)
 
 
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        ("4.3", ({2: 2, 4: 4, 7: 7}.__getitem__, 660)),  # "two or more", as the question says
+        ("10.4", (lambda s, gain: math.ceil((1.96 * s / gain) ** 2), False)),  # images are counted
+    ],
+)
+def test_other_right_answers_pass(exercise: str, answer: Answer) -> None:
+    """What a reader may well write in place of the solution."""
+    assert checked(exercise, answer), checked(exercise, answer)
+
+
 def test_a_check_leaves_the_dice_of_the_chapter_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
@@ -165,12 +178,33 @@ def _waits(x: int) -> int:
         (_waits, None, "Exercise 0.1: not answered yet. Replace the dots"),
         (_fails, False, "Exercise 0.1: not yet. Your answer stopped with ValueError: no 2 today"),
         (lambda x: "four", False, "Exercise 0.1: not yet. The number should be a number, and yours is 'four'."),
+        (4, False, "Exercise 0.1: not yet. A function is asked for, and yours is 4."),
     ],
 )
 def test_a_check_answers_in_words(function: object, passed: bool | None, words: str) -> None:
     verdict = check_0_1(function)
     assert verdict.passed is passed and repr(verdict).replace("\n", " ").startswith(words)
     assert all(len(line) <= 79 for line in repr(verdict).splitlines())
+
+
+def test_an_error_is_told_with_the_readers_own_line(tmp_path: Path) -> None:
+    """The last line of theirs, not one of a library, nor one of the check."""
+    cell = tmp_path / "cell.py"
+    cell.write_text("import torch\n\ndef mine(x):\n    return torch.ones(x) @ torch.ones(3)\n")
+    own: dict[str, object] = {}
+    exec(compile(cell.read_text(), str(cell), "exec"), own)
+    words = check_0_1(own["mine"]).words
+    assert words.startswith("Your answer stopped with RuntimeError: ")
+    assert words.endswith("(in your line 4: return torch.ones(x) @ torch.ones(3))")
+    assert "in your line" not in checked("4.3", (lambda: 4, 660)).words, "a function of no arguments never began"
+
+
+def test_several_names_are_asked_for_as_such() -> None:
+    """A sentence that holds a name is no set of names, and neither is a number."""
+    assert names({"soft"}, "it") == {"soft"} == names(["soft", "soft"], "it")
+    for answer in ("soft and box", 3):
+        with pytest.raises(Wrong, match="It should be a set of names"):
+            names(answer, "it")
 
 
 def test_tensors_are_asked_for_by_shape() -> None:

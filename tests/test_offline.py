@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
+from sphinx import addnodes
 
 offline = pytest.importorskip("extensions.offline")
 
@@ -28,6 +29,18 @@ def script(name: str | None, **attributes: str) -> SimpleNamespace:
 def test_excerpts_are_the_words_of_each_section():
     env = SimpleNamespace(found_docs={"b"}, get_doctree=lambda name: page())
     assert offline.excerpts(env) == {"b": [("top", "A page One bold"), ("inner", "More two")]}
+
+
+def test_terms_and_documented_names_have_excerpts_of_their_own():
+    """The search finds them by ids that are no sections'; their words are those of the explanation, too."""
+    meaning, zeros = (nodes.paragraph("", text) for text in ("half a step", "zeros"))
+    item = nodes.definition_list_item("", nodes.term("", "prox", ids=["term-prox"]), nodes.definition("", meaning))
+    name = addnodes.desc("", addnodes.desc_signature("", "pad()", ids=["istapp.pad"]), addnodes.desc_content("", zeros))
+    document = nodes.document(None, None)
+    document += [nodes.section("", nodes.title("", "A page"), item, name, ids=["top"])]
+    env = SimpleNamespace(found_docs={"b"}, get_doctree=lambda _: document)
+    found = dict(offline.excerpts(env)["b"])
+    assert found["term-prox"] == "prox half a step" and found["istapp.pad"] == "pad() zeros"
 
 
 def test_search_page_gets_the_excerpts_and_no_page_an_unused_service(tmp_path):

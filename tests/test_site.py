@@ -53,6 +53,8 @@ WRONG = {
     "is filtered in the dark": '<p style="filter: brightness(0.8)"><img alt="a dot" src="../_static/file.png"></p>',
     "overflows at 380 pixels: the page is": '<div style="width: 500px">long</div>',
     "overflows at 380 pixels: <p": '<p style="overflow: hidden; width: 50px; white-space: nowrap">cut by its box</p>',
+    "is cut at the left of 380 pixels: <p": '<p style="position: absolute; left: -50px; width: 90px">half of it</p>',
+    "hides the focus: <button": '<button style="outline: 0 !important; box-shadow: none">where?</button>',
     "axe: image-alt": '<img src="../_static/file.png">',
     "axe: button-name": "<button></button>",
     "axe: color-contrast": '<p style="color: #eee; background: #fff">hardly there</p>',
@@ -79,6 +81,7 @@ def excerpt(tab: Browser, site: Path, word: str) -> dict:
     tab.open(site / "search.html", f"q={word}")
     tab.wait("document.querySelector('#search-results .search-summary')?.textContent.match(/finished|did not match/)")
     tab.wait("!document.querySelector('#search-results li') || document.querySelector('#search-results .context')")
+    assert looks.complaints(tab) == []
     return tab.value("""({found: document.querySelectorAll('#search-results li').length,
         quoted: document.querySelector('#search-results .context')?.textContent ?? ''})""")
 
@@ -90,6 +93,21 @@ def test_the_search_quotes_what_it_finds(built: Path, tab: Browser) -> None:
     there = excerpt(tab, built / "build" / "html", "beside")
     assert there["found"] == 1 and "A page beside the chapters" in there["quoted"]
     assert excerpt(tab, built / "build" / "html", "nowherefound") == {"found": 0, "quoted": ""}
+
+
+@needs_chromium
+@of_the_small_book
+def test_the_menu_of_a_telephone_gives_the_focus_back(built: Path, tab: Browser) -> None:
+    """Opened and closed by keys, it leaves the reader at the button that opened it."""
+    tab.screen(looks.NARROW, 800)
+    tab.open(built / "build" / "html" / "notebooks" / "01_trial.html")
+    toggle = "[...document.querySelectorAll('.primary-toggle')].find((each) => each.checkVisibility())"
+    tab.value(f"{toggle}.focus()")
+    tab.press("Enter")
+    tab.wait("document.querySelector('dialog[open]')")
+    tab.press("Escape")
+    tab.wait("!document.querySelector('dialog[open]')")
+    tab.wait(f"document.activeElement === {toggle}")
 
 
 # ---- every page of the book that was built last ----
@@ -111,7 +129,7 @@ def test_a_page_has_no_fault(page: Path, tab: Browser) -> None:
 
 @needs_chromium
 @of_the_whole_book
-@pytest.mark.parametrize("word", ["shrinkage", "Moreau", "photograph"])
+@pytest.mark.parametrize("word", ["shrinkage", "Moreau", "photograph", "threshold", "crop"])
 def test_the_search_finds_words_of_the_book(tab: Browser, word: str) -> None:
     """Each with a piece of the text around it."""
     there = excerpt(tab, SITE, word)

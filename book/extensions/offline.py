@@ -14,9 +14,11 @@ import importlib.util
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -75,10 +77,19 @@ def words(node: nodes.Node) -> str:
     return ("" if isinstance(node, nodes.TextElement) else " ").join(inside)
 
 
+def passages(page: nodes.document) -> Iterator[tuple[str, nodes.Element]]:
+    """Id and node of all that the search can find on a page: sections, terms with what they mean, documented names."""
+    for part in page.findall(nodes.section):
+        yield part["ids"][0], part
+    for part in page.findall(lambda node: isinstance(node, nodes.term | addnodes.desc_signature)):
+        for name in part["ids"]:
+            yield name, part.parent
+
+
 def excerpts(env: BuildEnvironment) -> dict[str, list[tuple[str, str]]]:
-    """For each page the id and the words of its sections."""
+    """For each page the id and the words of what can be found there."""
     return {
-        page: [(part["ids"][0], " ".join(words(part).split())) for part in env.get_doctree(page).findall(nodes.section)]
+        page: [(name, " ".join(words(part).split())) for name, part in passages(env.get_doctree(page))]
         for page in sorted(env.found_docs)
     }
 

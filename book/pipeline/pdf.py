@@ -16,14 +16,22 @@ from pipeline import BuildError, notebooks, pages
 from pipeline.archive import version
 
 WHOLE = pages.BUILD / "book.html"  # beside `html`, where its pictures are
-MINUTES = 15
+MINUTES = 45  # a slow or busy machine needs a good part of them
 #: A4 with margins, and the same width on the screen, for which the formulas are fitted before they are printed.
 STYLE = """
 @page { size: A4; margin: 18mm 16mm; @bottom-center { content: counter(page); font: 9pt sans-serif; } }
 html { font-size: 12.5px; scroll-padding: 0; }
 body { width: 178mm; margin: 0; }
 .bd-article { padding: 0 !important; break-before: page; }
-.headerlink, .copybtn, .demo, .istapp-slider > :not(.stills), summary { display: none !important; }
+.headerlink, .copybtn, .viewcode-link, .demo, .tag_setup, .istapp-slider > :not(.stills),
+details.hide > summary { display: none !important; }
+summary { display: block; font-weight: 600; pointer-events: none; }
+/* (letters that stand out of their line at the top of a page are painted on the page before as well, and a heading's
+   words then stand twice in the table of contents) */
+h1, h2, h3, h4, h5, h6 { line-height: 1.5 !important; }
+/* (a thin stroke around each letter of a formula is as wide as a pixel where PDFs are shown) */
+mjx-container path { stroke-width: 0 !important; }
+dl.py { font-size: 0.85em; margin-bottom: 0.6em !important; }
 .stills { display: flex !important; }
 .highlight pre { font-size: 0.68rem !important; overflow-wrap: anywhere; white-space: pre-wrap !important; }
 .cell_output, .status, .pst-scrollable-table-container, .table-wrapper { overflow: visible !important; }

@@ -7,6 +7,17 @@ document.addEventListener("DOMContentLoaded", () => {
   document.body.append(empty);
 });
 
+/* Whoever closes the menu by a key is where they opened it: the theme moves the menu's contents, and the focus is lost. */
+document.addEventListener("DOMContentLoaded", () => {
+  let opener = null;
+  document.addEventListener("click", (event) => { opener = event.target.closest("button") ?? opener; }, true);
+  document.querySelectorAll("dialog").forEach((dialog) => {
+    dialog.addEventListener("close", () => setTimeout(() => {
+      if (document.activeElement === document.body) opener?.focus();
+    }));
+  });
+});
+
 /* A button is called what stands on it, or a reader who speaks to the browser could not press it: the search button is
    not "Search" alone where its keys stand beside the word, and the picture of the colour button says nothing more. */
 document.addEventListener("DOMContentLoaded", () => {

@@ -1,9 +1,12 @@
 """What every check does alike: notice an empty answer, try the properties one by one, and answer in words."""
 
 import functools
+import sysconfig
 import textwrap
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,7 +65,10 @@ def ask(function: Callable[..., Any], *arguments: Any) -> Any:
 
     Raises:
         Unanswered: it returns nothing, as a stub does.
+        Wrong: it is no function.
     """
+    if not callable(function):
+        raise Wrong(f"A function is asked for, and yours is {shown(function)}.")
     answer = function(*arguments)
     if is_empty(answer):
         raise Unanswered
@@ -90,6 +96,17 @@ def truth(answer: Any, what: str) -> bool:
     if isinstance(answer, bool) or getattr(answer, "dtype", None) in (torch.bool, bool):
         return bool(answer)
     raise Wrong(f"{_first(what)} should be True or False, and yours is {shown(answer)}.")
+
+
+def names(answer: Any, what: str) -> set[str]:
+    """Return an answer that should be several names, or none, as a set.
+
+    Raises:
+        Wrong: it is a single text, or no collection.
+    """
+    if isinstance(answer, str) or not isinstance(answer, Collection):
+        raise Wrong(f'{_first(what)} should be a set of names, such as {{"one", "two"}}, and yours is {shown(answer)}.')
+    return {str(name) for name in answer}
 
 
 def tensor(answer: Any, shape: tuple[int, ...] | torch.Size, what: str) -> Tensor:
@@ -123,6 +140,13 @@ def close(one: Any, other: Any, within: float = 1e-6) -> bool:
         return False
     scale = max(1.0, float(one.abs().max()), float(other.abs().max())) if one.numel() else 1.0
     return bool((one - other).abs().max() <= within * scale) if one.numel() else True
+
+
+def place(error: Exception) -> str:
+    """Return the reader's own line in which an error arose, in brackets; nothing where no line of theirs had begun."""
+    ours = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((*ours, "<frozen"))]
+    return f" (in your line {lines[-1].lineno}: {lines[-1].line})" if lines and lines[-1].line else ""
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -161,7 +185,7 @@ def check(exercise: str) -> Callable[[Callable[..., str]], Callable[..., Verdict
                     return Verdict(exercise, False, str(nudge))
                 except Exception as error:
                     reason = textwrap.shorten(str(error) or "no message", 300)
-                    words = f"Your answer stopped with {type(error).__name__}: {reason}"
+                    words = f"Your answer stopped with {type(error).__name__}: {reason}{place(error)}"
                     return Verdict(exercise, False, words)
 
         return checked

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from istapp.exercises.answers import Wrong, ask, check, close, normal, number, require, tensor, truth
+from istapp.exercises.answers import Wrong, ask, check, close, names, normal, number, require, tensor, truth
 from istapp.sampling import BlockSampling
 from istapp.solvers import fista, ista, objective, optimality_residual
 from istapp.solvers.priors import Prior, Wavelet, soft
@@ -46,7 +46,7 @@ def check_2_1(
         close(answer, u[inside.argmin(1)], 1e-3),
         "The square is right. The box is not the nearest point of the interval.",
     )
-    named = {str(name) for name in zeros}
+    named = names(zeros, "`zeros`")
     for name, can in {"soft": True, "ridge": False, "box": True}.items():
         require(
             (name in named) == can,

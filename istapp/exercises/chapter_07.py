@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from istapp.exercises.answers import ask, check, close, number, require
+from istapp.exercises.answers import ask, check, close, names, number, require
 from istapp.paper.printed import TABLE1, Comparison, Numbers
 
 
@@ -23,7 +23,7 @@ def check_7_1(wrong: Callable[[list[Comparison]], Collection[str]], misprints: i
         for off in (0.4, -0.4):
             forged = list(TABLE1)
             forged[whole] = replace(TABLE1[whole], **{column: getattr(TABLE1[whole], column) + off})
-            found = set(ask(wrong, forged))
+            found = names(ask(wrong, forged), "what your function returns")
             require(
                 label in found,
                 f"With {off:+} dB in the {column.replace('_', ' ')} of {label} your function does not name it. Are "
@@ -108,8 +108,9 @@ def check_7_4(rank_correlation: Callable[[Sequence[float], Sequence[float]], flo
     rows = [row for row in TABLE1 if row.bsd68[0] is not None and row.set11[0] is not None]
     places = [np.argsort(np.argsort([-float(v[0] or 0) for v in column])) for column in _columns(rows)]
     apart = {row.label for row, i, j in zip(rows, *places) if abs(i - j) >= 2}
-    require(set(moved) <= apart, "The correlation is right. A method that you name keeps its place, or moves by one.")
-    require(set(moved) == apart, "The correlation is right. More methods change places by two or more.")
+    named = names(moved, "`moved`")
+    require(named <= apart, "The correlation is right. A method that you name keeps its place, or moves by one.")
+    require(named == apart, "The correlation is right. More methods change places by two or more.")
     return "It is 1, -1 and in between where it should be, and the ranks of the printed columns say who moved."
 
 

@@ -104,14 +104,14 @@ def check_10_4(images_needed: Callable[[float, float], float], enough: bool) -> 
 
     Args:
         images_needed: maps the deviation of the differences and the gain, in dB, to the number of images for which
-            1.96 standard errors are as large as the gain.
+            1.96 standard errors are as large as the gain, or to the next whole one.
         enough: whether eleven are, for a gain of 0.06 dB and differences that deviate by 0.2 dB.
     """
     for s, gain in ((0.2, 0.1), (0.5, 0.06), (0.2, 0.06)):
         count = number(ask(images_needed, s, gain), "the number of images")
-        error = 1.96 * s / count**0.5
+        exact, error = (1.96 * s / gain) ** 2, 1.96 * s / count**0.5
         require(
-            abs(error / gain - 1) < 0.01,
+            0.98 * exact < count < 1.02 * exact or exact <= count < exact + 1,
             f"With so many images 1.96 standard errors are {error:.3f} dB, for a gain of {gain} dB. The standard error "
             "falls with the root of the number.",
         )

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from istapp import methods
-from istapp.exercises.answers import ask, check, close, normal, number, require, tensor
+from istapp.exercises.answers import ask, check, close, names, normal, number, require, tensor
 from istapp.figures.anatomy import Step, observe
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.sampling import BlockSampling
@@ -42,7 +42,7 @@ def check_11_1(changed: Mapping[str, Collection[str]]) -> str:
     }
     for name, shapes in cases.items():
         require(name in changed, f'`changed` has no entry "{name}".')
-        true, yours = {a for a, b in zip(base, shapes) if a != b}, {str(shape) for shape in changed[name]}
+        true, yours = {a for a, b in zip(base, shapes) if a != b}, names(changed[name], "each of `changed`")
         require(yours <= set(base), f"For {name}, not in the figure: {sorted(yours - set(base))}.")
         require(yours <= true, f'In the case "{name}" a shape that you name stays as it is.')
         require(yours == true, f'In the case "{name}" more shapes change than you name.')
@@ -65,7 +65,8 @@ def check_11_2(by_hand: Callable[[int], int], right: Collection[str]) -> str:
     for label, name in (("ReconNet", "reconnet"), ("ISTA-Net", "ista-net"), ("ISTA-Net+", "ista-net-plus")):
         sizes = {methods.class_of(name)(ratio=ratio).parameter_count for ratio in (0.1, 0.5)}
         require(
-            (label in right) == (len(sizes) == 1), f"The count is right. Does {label} have one size for all ratios?"
+            (label in names(right, "`right`")) == (len(sizes) == 1),
+            f"The count is right. Does {label} have one size for all ratios?",
         )
     return "Three modules agree with the count by hand, and you know where five times one is five."
 
