@@ -131,7 +131,7 @@ class Trainer:
         if "scaler" in stored and self.scaler.is_enabled():
             self.scaler.load_state_dict(stored["scaler"])
         self.step, self.pixels, self.seconds = stored["step"], stored["pixels"], stored["seconds"]
-        self.curve, self.decay_from = stored["curve"], stored["decay_from"]
+        self.curve, self.decay_from = [dict(row) for row in stored["curve"]], stored["decay_from"]
         machines = state.machines(stored)
         here_before = machines[-1:] and machines[-1]["device"] == device_name(self.device)
         self.elsewhere = machines[:-1] if here_before else machines
