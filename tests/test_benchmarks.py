@@ -10,6 +10,7 @@ from istapp import methods
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
+from istapp.basics.paths import write_table
 from istapp.experiments import method_times
 from istapp.experiments.method_times import COLUMNS, benchmark, candidates, measure, read
 from istapp.methods import Method
@@ -67,6 +68,10 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a file of timings"):
         benchmark(["linear"], out=out, size=33)
     assert out.read_text() == "a,b\n1,2\n"
+    row = dict.fromkeys(method_times.COLUMNS, "1") | {"median": "fast"}
+    write_table(out, method_times.COLUMNS, [row])
+    with pytest.raises(UserError, match="line 2: median is 'fast', which is no number"):
+        benchmark(["linear"], out=out, size=33)
 
 
 def test_without_a_file_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

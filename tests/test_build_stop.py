@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from books import ROOT, command, environment, write_book, write_chapter
-from pipeline.processes import MARK
+from pipeline.processes import MARK, told_to_stop
 
 pytestmark = pytest.mark.xdist_group("build")
 
@@ -105,6 +105,21 @@ def test_ctrl_c_ends_all_at_once(start):
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait() == 128 + signal.SIGINT
     assert within_patience(lambda: ended(builder)), started_by(builder.pid)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only there is it known")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_make_that_was_told_to_stop_is_recognised(number: int, tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("all:\n\t@exec sleep 100\n")
+    make = subprocess.Popen(["make"], cwd=tmp_path, preexec_fn=heed_ctrl_c)
+    try:
+        (sleep,) = within_patience(psutil.Process(make.pid).children) and psutil.Process(make.pid).children()
+        assert not told_to_stop(make.pid)
+        make.send_signal(number)  # to make alone, which waits for its child
+        assert within_patience(lambda: told_to_stop(make.pid))
+    finally:
+        sleep.kill()
+        make.wait()
 
 
 def test_what_a_killed_build_started_ends(start):

@@ -209,6 +209,17 @@ def test_a_group_that_is_compared_with_another_takes_its_budget(
     assert weights.header(places.weights_of("ista-net-pp-c"))["pixels"] == 24 * STEP
 
 
+@pytest.mark.parametrize("text", [
+    "[" * 100_000, "null", "[]", '{"new": 1}', '{"pixels": 3}', '{"pixels": {"pair": "many"}}', '{"final": ["pair"]}',
+    '{"pixels": {"pair": NaN}}', '{"visits": {"pair": "x"}}', '{"ways": {"pair": {"mode": "eager"}}}', '{"died": [1]}',
+    '{"trying": 3}', '{"path": "/etc"}', "\x00",
+])  # fmt: skip
+def test_a_damaged_plan_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(UserError, match="plan.json is damaged .*; remove it to plan anew"):
+        Plan.of(Places.in_folder(tmp_path))
+
+
 def test_a_clock_too_short_is_one_line(pair: list[Experiment], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["train", "--group", "pair", "--minutes", "0.02", "--out", str(tmp_path)]) == 2
     err = capsys.readouterr().err

@@ -33,6 +33,7 @@ class Server:
     asked: list[tuple[str, str]] = field(default_factory=list)
     length: str | None = None  # what every answer says its length is, "" for nothing
     endless: bool = False
+    moved: str | None = None  # where every answer sends the client on to
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,6 +43,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.asked.append((name, wanted))
         if server.answers:
             return self.send_error(server.answers.pop(0))
+        if server.moved is not None:
+            self.send_response(302)
+            self.send_header("Location", server.moved)
+            return self.end_headers()
         if name not in server.files:
             return self.send_error(404)
         data, start = server.files[name], 0
@@ -279,9 +284,9 @@ def test_the_users_own_folder_is_not_touched(server, register, tmp_path, monkeyp
 # ---- archives
 
 
-def archive(members: dict[str, bytes]) -> bytes:
+def archive(members: dict[str, bytes], way: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+    with zipfile.ZipFile(file, "w", way) as packed:
         for name, data in members.items():
             packed.writestr(name, data)
     return file.getvalue()
@@ -325,6 +330,10 @@ def test_a_broken_off_archive_is_resumed(server, register):
         (archive({"t1.png": png(2)}), "another hash"),
         (archive({"t1.png": png(1)})[:-30], "is damaged"),
         (archive({"t1.png": png(1)})[:60] + bytes(8) + archive({"t1.png": png(1)})[68:], "is damaged"),
+        (archive({"t1.png": png(1), "é": b""}).replace("é".encode(), b"\xc3\xc3"), "is damaged"),
+        # A kilobyte of these unpacks to gigabytes before anybody can count.
+        (archive({"t1.png": png(1)}, zipfile.ZIP_BZIP2), "packed in an unusual way"),
+        (archive({"t1.png": png(1)}, zipfile.ZIP_LZMA), "packed in an unusual way"),
     ],
 )
 def test_a_wrong_archive_is_not_kept(server, register, wrong, reason):
@@ -355,6 +364,15 @@ def test_a_lying_length_is_no_traceback(length: str, server, register) -> None:
     with contextlib.suppress(UserError):
         datasets.download("Tiny")
     assert kept(folder) in ([], ["a.png"])
+
+
+@pytest.mark.parametrize("to", ["http://[::1", "/again", "file:///etc/passwd", "http://" + "x" * 70 + ".org/"])
+def test_an_address_that_leads_nowhere_is_one_line(to: str, server, register) -> None:
+    folder = register({"a.png": png(1)}, f"{server.address}/{{file}}")
+    server.moved = to
+    with pytest.raises(UserError, match=re.escape(f"{server.address}/a.png: ")):
+        datasets.download("Tiny")
+    assert kept(folder) == []
 
 
 def test_no_part_for_a_file_of_which_there_is_none(server, register) -> None:

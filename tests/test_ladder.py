@@ -9,8 +9,9 @@ import torch
 
 from istapp.__main__ import main
 from istapp.basics.errors import UserError
+from istapp.basics.paths import write_table
 from istapp.experiments import ladder
-from istapp.experiments.ladder import BASE, OURS, EveryStage, Rung, UnitStep, climb, read, rungs, waiting
+from istapp.experiments.ladder import BASE, COLUMNS, OURS, EveryStage, Rung, UnitStep, climb, read, rungs, waiting
 from istapp.images import datasets
 from istapp.images.datasets import Image
 from istapp.methods.ista_net_pp import ISTANetPP
@@ -124,6 +125,16 @@ def test_another_file_is_refused(small: list[Rung], tmp_path: Path, capsys: pyte
         read(out)
     assert main(["ladder", "--out", str(out)]) == 2 and "is not a ladder" in capsys.readouterr().err
     assert main(["ladder"]) == 0 and "wild" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("column", "text"), [("mean", "27.x"), ("mean", ""), ("seed", "one"), ("pixels", "inf")])
+def test_a_damaged_row_is_one_line(column: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    row = dict.fromkeys(COLUMNS, "") | {"seed": "1", "pixels": "4e7", "mean": "nan"}
+    write_table(tmp_path / "l.csv", COLUMNS, [row])
+    assert [each["mean"] for each in read(tmp_path / "l.csv")] == ["nan"]  # a rung that failed
+    write_table(tmp_path / "l.csv", COLUMNS, [row, row | {column: text}])
+    assert main(["ladder", "--out", str(tmp_path / "l.csv")]) == 2
+    assert f"l.csv, line 3: {column} is '{text}', which is no number" in capsys.readouterr().err
 
 
 def test_first_seeds_come_first(small: list[Rung]) -> None:

@@ -54,10 +54,14 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
     for name, content, words in [
         ("phi.npy", b"no", "no .npy"), ("phi.safetensors", b"no", "not a whole safetensors"), ("phi.mat", b"no", "phi"),
         ("phi.txt", b"1", "is read from"),
+        ("phi.npy", b"\x93NUMPY\x01\x00\x05\x00{'a'(\n", "no .npy"),
     ]:  # fmt: skip
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=words):
             read_matrix(tmp_path / name)
+    save_file({"phi": torch.full((1, 1089), torch.nan).to(torch.float8_e4m3fn)}, tmp_path / "odd.safetensors")
+    with pytest.raises(UserError, match="finite real"):  # a kind of float that does not know whether it is finite
+        read_matrix(tmp_path / "odd.safetensors")
     save_file({"a": torch.zeros(2), "b": torch.zeros(2)}, tmp_path / "two.safetensors")
     with pytest.raises(UserError, match="holds 2 arrays"):
         read_matrix(tmp_path / "two.safetensors")

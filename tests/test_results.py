@@ -91,6 +91,11 @@ def test_a_network_of_the_papers_size_counts_by_the_pixels_that_it_has_seen(tmp_
     curve = tmp_path / f"{run}.curve.csv"
     curve.write_text(f"step,pixels\n1,5\n2,{budget / 2:.0f}\n")
     assert results.trained(run) == 0.5 and results.share(run) == "1/2 of its training"
+    curve.write_text("step,pixels\n")
+    assert results.trained(run) is None
+    curve.write_text("step,pixels\n1,many\n")
+    with pytest.raises(UserError, match="line 2: pixels is 'many', which is no number"):
+        results.trained(run)
     for seen, edition, told in ((budget / 140, "part", "1/140 of its training"), (0.995 * budget, "paper", "")):
         weights.save(tmp_path / f"{run}.safetensors", {"a": torch.zeros(1)}, {"pixels": int(seen)})
         assert (results.edition(run), results.share(run)) == (edition, told)

@@ -483,9 +483,30 @@ def test_a_damaged_or_foreign_state_is_refused(tmp_path: Path) -> None:
         train(a_run(tmp_path / "run"))
 
 
+#: The names that every state has.
+STATE = {
+    "identity": {}, "network": {}, "average": {}, "optimisers": [], "step": 1, "pixels": 1, "seconds": 0.0,
+    "curve": [], "ending": {}, "decay_from": None, "total": 0.0, "counted": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [
+    {"step": "many"}, {"pixels": None}, {"identity": 3}, {"decay_from": "x"}, {"optimisers": []}, {"network": {}},
+    {"average": {"a": 1}}, {"machines": [{}]}, {"machines": 3}, {"curve": [1]}, {"total": "x"},
+], ids=str)  # fmt: skip
+def test_a_state_that_says_nonsense_is_refused(change: dict, tmp_path: Path) -> None:
+    train(a_run(tmp_path / "run"), minutes=0)
+    whole = state.peek(tmp_path / "run")
+    state.store(tmp_path / "run", 1, whole | change)
+    with pytest.raises(UserError, match="is damaged .*; remove it to start this run anew"):
+        train(a_run(tmp_path / "run"), minutes=0)
+    state.store(tmp_path / "run", 1, whole | {"what comes later": 3})
+    assert train(a_run(tmp_path / "run"), minutes=0).step == 2
+
+
 def test_a_large_state_travels_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "PIECE", 1000)
-    content = {"identity": {"a": 1}, "x": torch.arange(2000.0)}
+    content = STATE | {"identity": {"a": 1}, "x": torch.arange(2000.0)}
     state.store(tmp_path / "run", 3, content)
     pieces = sorted(tmp_path.glob("run.state-*"))
     assert len(pieces) > 5 and all(path.stat().st_size <= 1000 for path in pieces)
@@ -496,14 +517,14 @@ def test_a_large_state_travels_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_full_disk_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state.store(tmp_path / "run", 1, {"identity": {}, "x": torch.ones(1)})
+    state.store(tmp_path / "run", 1, STATE | {"x": torch.ones(1)})
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        state.store(tmp_path / "run", 2, {"identity": {}, "x": torch.zeros(1)})
+        state.store(tmp_path / "run", 2, STATE | {"x": torch.zeros(1)})
     assert state.restore(tmp_path / "run", {})["x"].item() == 1
     assert len(list(tmp_path.iterdir())) == 1
 

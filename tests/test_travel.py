@@ -123,6 +123,10 @@ def test_nothing_is_merged_of_pieces_that_are_not_whole_or_not_ours(home: Places
         ("ista-net-pp-a.safetensors", b"no weights", "not a whole safetensors"),
         ("ista-net-pp-a.csv", b"a,b\n1,2\n", "not a file of results"),
         ("plan.json", b"{", "damaged"),
+        ("plan.json", b'{"pixels": 3}', "damaged"),
+        ("ista-net-pp-a.curve.csv", b"\xff\xff", "cannot read"),
+        ("ista-net-pp-a.curve.csv", b"step,pixels\n1,many\n", "no number"),
+        ("calibration.csv", b"run,mode\nhalf", "line 2"),
     ):
         kept = (folder / name).read_bytes()
         (folder / name).write_bytes(content)
@@ -130,6 +134,14 @@ def test_nothing_is_merged_of_pieces_that_are_not_whole_or_not_ours(home: Places
         with pytest.raises(UserError, match=words):
             travel.merge(pieces, lambda _: None)
         (folder / name).write_bytes(kept)
+    (folder / "ista-net-pp-a.state-000000009-1of2.pt").write_bytes(b"half")
+    travel.out(folder, pieces, lambda _: None)
+    with pytest.raises(UserError, match="is a part of a state, and others are missing"):
+        travel.merge(pieces, lambda _: None)
+    piece.rename(pieces / f"campaign-1of{10**20}.tar")
+    with pytest.raises(UserError, match="does not hold every piece"):
+        travel.merge(pieces)
+    (pieces / f"campaign-1of{10**20}.tar").rename(piece)
     with tarfile.open(piece, "w") as archive:
         archive.add(__file__, "../escape.py")
     with pytest.raises(UserError, match="no file of a campaign"):

@@ -56,8 +56,9 @@ def contain(command: str) -> None:
         for signum in stopping:
             signal.signal(signum, signal.SIG_IGN)
         end_marked(mark)
-        sys.stdout.flush()
-        os.write(2, f"make {command}: stopped; finished chapters are kept\n".encode())
+        with suppress(OSError):  # of a terminal that is gone
+            sys.stdout.flush()
+            os.write(2, f"make {command}: stopped; finished chapters are kept\n".encode())
         os._exit(128 + number)
 
     stopping = [signal.SIGINT, signal.SIGTERM]
@@ -68,9 +69,10 @@ def contain(command: str) -> None:
 
 
 def told_to_stop(parent: int) -> bool:
-    """Whether `parent` is a make that got SIGINT alone: it blocks the signal and waits for the end of its children.
+    """Whether `parent` is a make that got SIGINT or SIGHUP alone: it blocks it and waits for the end of its children.
 
-    Known where there is /proc; elsewhere the build hears of Ctrl-C from the terminal, as it does here.
+    That is so for SIGHUP where a terminal or a connection that runs nothing but make is closed. Known where there is
+    /proc; elsewhere the build hears of Ctrl-C from the terminal, as it does here.
     """
     try:
         status = Path(f"/proc/{parent}/status").read_text(encoding="utf-8", errors="replace")
@@ -78,7 +80,7 @@ def told_to_stop(parent: int) -> bool:
         return False
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     is_make = fields.get("Name", "").strip() in {"make", "gmake"}
-    return is_make and bool(int(fields["SigBlk"], 16) >> (signal.SIGINT - 1) & 1)
+    return is_make and any(int(fields["SigBlk"], 16) >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGHUP))
 
 
 def guard(mark: str, builder: int, parent: int) -> None:

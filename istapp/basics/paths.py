@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import shutil
 import tempfile
@@ -84,18 +85,41 @@ def write_records(path: str | Path, records: Sequence[Any], add: bool = False) -
     write_table(path, columns, [*(read_table(path, columns) if add else []), *texts])
 
 
-def read_table(path: str | Path, columns: Sequence[str], what: str = "") -> list[dict[str, str]]:
+def read_table(
+    path: str | Path, columns: Sequence[str], what: str = "", numbers: Sequence[str] = (), failed: str = ""
+) -> list[dict[str, str]]:
     """Return the rows of a CSV file as text, with these columns and no others; none where there is no file.
 
-    Where it is said `what` the file is to be, other columns are refused; else they are dropped, or left empty.
+    Where it is said `what` the file is to be, other columns are refused; else they are dropped, or left empty. In the
+    columns `numbers` stand finite numbers, or the word for what `failed`.
 
     Raises:
-        UserError: the file cannot be read, is of another kind, or ends within a row; the message names the line.
+        UserError: the file cannot be read, is of another kind, ends within a row, or holds a number that is none; the
+            message names the line.
     """
     if not Path(path).exists():
         return []
     rows = parse_table(read_text(path), path, *([columns] if what else []), what=what)
-    return [{column: row.get(column, "") for column in columns} for _, row in rows]
+    found = []
+    for where, row in rows:
+        found.append({column: row.get(column, "") for column in columns})
+        for column in numbers:
+            if not (is_number(text := found[-1][column]) or failed and text == failed):
+                raise UserError(no_number(where, column, text))
+    return found
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def no_number(where: str, column: str, text: str) -> str:
+    """Return what to say of a row where a number should stand and does not."""
+    return f"{where}: {column} is '{text[:40]}', which is no number; delete that line and take the row again"
 
 
 def read_text(path: str | Path) -> str:

@@ -201,9 +201,9 @@ def read(path: Path | None = None) -> list[dict[str, str]]:
     """Return the rows there are, as text, each called as its rung is called today.
 
     Raises:
-        UserError: the file has other columns.
+        UserError: the file has other columns, or a number that is none; ``nan`` is the mean of a rung that failed.
     """
-    rows = paths.read_table(path or FILE, COLUMNS, "a ladder")
+    rows = paths.read_table(path or FILE, COLUMNS, "a ladder", ("seed", "pixels", "mean"), failed="nan")
     named = {rung.key: {"rung": rung.name, "group": rung.group} for rung in rungs()}
     return [row | named.get(row["key"], {}) for row in rows]
 

@@ -119,6 +119,6 @@ def read(path: Path = FILE) -> list[dict[str, str]]:
     """Return the rows of a file of timings as text; none if there is no such file.
 
     Raises:
-        UserError: it has other columns.
+        UserError: it has other columns, or a number that is none.
     """
-    return read_table(path, COLUMNS, "a file of timings")
+    return read_table(path, COLUMNS, "a file of timings", ("size", "ratio", "parameters", "median"))

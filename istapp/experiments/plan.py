@@ -2,15 +2,29 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from istapp.basics.errors import UserError
+from istapp.basics.errors import UserError, reason
 from istapp.basics.paths import write_atomically
 from istapp.experiments import queue
 from istapp.experiments.campaigns import ORDER, Experiment
 from istapp.experiments.queue import Places
+
+
+#: What is known of a way to train.
+_WAY = {"precision", "mode", "pixels_per_second", "start_up"}
+
+
+def _is_named(value: object, holds: Callable[[Any], bool]) -> bool:
+    """Tell whether a value is a dictionary by name, of values of which something holds."""
+    return isinstance(value, dict) and all(holds(each) for each in value.values())
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 @dataclass
@@ -44,9 +58,24 @@ class Plan:
         path = places.runs / "plan.json"
         try:
             stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            return cls(**stored, path=path)
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({error}); remove it to plan anew") from None
+            plan = cls(**stored, path=path)
+            plan._refuse_nonsense()
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(f"{path} is damaged ({reason(error)}); remove it to plan anew") from None
+        return plan
+
+    def _refuse_nonsense(self) -> None:
+        """Raise ValueError for what no plan holds: it was read from a file."""
+        right = {
+            "pixels": _is_named(self.pixels, lambda each: type(each) in (int, float) and 0 < each < math.inf),
+            "final": _is_words(self.final) and set(self.final) <= set(self.pixels),
+            "visits": _is_named(self.visits, lambda each: type(each) is int),
+            "ways": _is_named(self.ways, lambda each: isinstance(each, dict) and _WAY <= set(each)),
+            "trying": _is_named(self.trying, lambda each: isinstance(each, str)),
+            "died": _is_named(self.died, _is_words),
+        }
+        if wrong := [name for name, holds in right.items() if not holds]:
+            raise ValueError(f"its {wrong[0]} is {str(getattr(self, wrong[0]))[:40]}")
 
     def write(self) -> None:
         """Write the plan to where it came from."""

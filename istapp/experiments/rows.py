@@ -4,14 +4,13 @@ A row is a reconstruction of one image. Names say what it is called; `pixels`, `
 of (`identity`), so that two folders of one name, or two states of one file, are never taken for each other.
 """
 
-import math
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from istapp.basics.errors import UserError
-from istapp.basics.paths import parse_table, read_text, write_table
+from istapp.basics.paths import is_number, no_number, parse_table, read_text, write_table
 
 #: What a row was made of: hashes of the image's pixels, of the tensors, of code and options. Empty where rows that were
 #: taken before these columns cannot tell.
@@ -63,20 +62,10 @@ def parse(text: str, path: str | Path) -> list[Row]:
 
 def _checked(row: Row, where: str) -> Row:
     for column, may_be_empty in (("ratio", False), ("psnr", False), ("ssim", True), ("seconds", False)):
-        if not (_is_number(row[column], infinite=column == "psnr") or (may_be_empty and not row[column])):
-            raise UserError(
-                f"{where}: {column} is '{row[column]}', which is no number; delete that line and take the row again"
-            )
+        exact = column == "psnr" and row[column] == "inf"  # two equal images
+        if not (is_number(row[column]) or exact or (may_be_empty and not row[column])):
+            raise UserError(no_number(where, column, row[column]))
     return row
-
-
-def _is_number(text: str, infinite: bool) -> bool:
-    """Tell whether a text is a number, `infinite`: or the infinity that two equal images have as their PSNR."""
-    try:
-        value = float(text)
-    except ValueError:
-        return False
-    return math.isfinite(value) or (infinite and value == math.inf)
 
 
 def put(path: str | Path, row: Row, beside: Collection[str] = ()) -> None:

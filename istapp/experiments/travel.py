@@ -9,7 +9,6 @@ believed unchecked: weights must fit their header's hash, rows must be rows, sta
 """
 
 import io
-import json
 import re
 import shutil
 import tarfile
@@ -168,7 +167,7 @@ def _unpack(source: Path, folder: Path) -> None:
     pieces = {path: NAME.fullmatch(path.name) for path in source.glob("campaign-*.tar")}
     counts = {int(match[2]) for match in pieces.values() if match}
     found = sorted((int(match[1]), path) for path, match in pieces.items() if match)
-    if len(counts) != 1 or [i for i, _ in found] != list(range(1, counts.copy().pop() + 1)):
+    if counts != {len(found)} or [i for i, _ in found] != list(range(1, len(found) + 1)):
         raise UserError(f"{source} does not hold every piece of one archive, campaign-1ofN.tar and on")
     data = io.BytesIO(b"".join(path.read_bytes() for _, path in found))
     try:
@@ -191,8 +190,13 @@ def _check(folder: Path) -> None:
             run = path.name.removesuffix(".csv")
             if wrong := [row["run"] for row in read_rows(path) if row["run"] != run]:
                 raise UserError(f"{path.name} holds rows of the run '{wrong[0]}'")
+        elif kind == "curve":
+            read_table(path, ("pixels",), numbers=("pixels",))
+        elif kind == "table":
+            read_table(path, TABLES[path.name])
         elif kind == "state":
-            state.peek(folder / re.sub(r"\.state-.*", "", path.name))
+            if not state.peek(folder / re.sub(r"\.state-.*", "", path.name)):
+                raise UserError(f"{path.name} is a part of a state, and others are missing")
         elif kind == "plan":
             Plan.of(Places.in_folder(folder))
 
@@ -238,10 +242,10 @@ def _take_state(path: Path, home: Places) -> str:
 
 def _take_plan(path: Path, home: Places) -> str:
     """Add what the journey planned to what was known; the journey is the later one."""
-    old, new = Plan.of(home), json.loads(path.read_text(encoding="utf-8"))
-    for key, value in new.items():
-        mine = getattr(old, key)
-        setattr(old, key, list(dict.fromkeys([*mine, *value])) if isinstance(mine, list) else {**mine, **value})
+    old, new = Plan.of(home), Plan.of(Places.in_folder(path.parent))
+    for name in ("pixels", "final", "visits", "ways", "died"):
+        mine, value = getattr(old, name), getattr(new, name)
+        setattr(old, name, list(dict.fromkeys([*mine, *value])) if isinstance(mine, list) else {**mine, **value})
     old.trying = {}
     old.write()
     return f"to {home.runs.name}/"

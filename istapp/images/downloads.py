@@ -27,6 +27,10 @@ CHUNK = 1 << 18
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
+#: What reading a damaged archive raises; a name that is no UTF-8 is a ValueError.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+
+
 class _TooLarge(Exception):
     """More arrives than the file can be."""
 
@@ -100,6 +104,8 @@ def _receive(url: str, part: Path, label: str, most: int) -> None:
     headers = {"User-Agent": "istapp"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except ValueError as error:  # from an address that a server sends us on to
+        raise UserError(f"{url}: the server sends on to what is no address: {error}") from None
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
@@ -235,13 +241,26 @@ def _unpack(archive: Path, wanted: list[tuple[Dataset, Entry]]) -> None:
                 name = dataset.member.format(stem=Path(entry.file).stem)
                 if name.lower() not in members:
                     raise UserError(f"the archive {dataset.url} holds no {name}, so it is not {dataset.name}")
-                with file.open(members[name.lower()]) as member:
-                    data = member.read(dataset.most_bytes(entry) + 1)
-                if len(data) > dataset.most_bytes(entry):
+                data = _member(file, members[name.lower()], dataset.most_bytes(entry))
+                if data is None:
                     raise UserError(f"{name} in the archive {dataset.url} is larger than an image of {dataset.name}")
                 _store(data, dataset, entry, f"{dataset.url}/{name}")
                 line(f"{dataset.name}: {number} of {len(wanted)} images")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except UserError:
+        raise
+    except _DAMAGED as error:
         raise UserError(f"the archive {archive} is damaged ({error}) and was removed; download it again") from None
     finally:
         line("")
+
+
+def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes | None:
+    """Return the bytes of an archive's member, None where they are more than `most`, whatever the archive says of them.
+
+    Of the ways to pack only deflate is read: of the others `zipfile` unpacks gigabytes from one kilobyte in one go.
+    """
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{info.filename} is packed in an unusual way, {info.compress_type}")
+    with file.open(info) as member:
+        data = member.read(most + 1)
+    return data if len(data) <= most else None

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from istapp.basics.errors import UserError
+from istapp.basics.errors import UserError, reason
 from istapp.method.base import Method, Tied
 from istapp.method.fast import networks
 from istapp.method.weights import load_matrix
@@ -48,16 +48,16 @@ def read_matrix(path: str | Path) -> Tensor:
             f"{path}: the matrix is {shape}, not m x {BLOCK**2} with m from 1 to {BLOCK**2}: "
             f"a row for each measurement, a column for each pixel of a {BLOCK} x {BLOCK} block, read row by row"
         )
-    if matrix.is_complex() or not matrix.isfinite().all():
+    if matrix.is_complex() or not (real := matrix.double()).isfinite().all():  # some kinds of float know no isfinite
         raise UserError(f"{path}: the matrix is not made of finite real numbers")
-    return matrix.double()
+    return real
 
 
 def _from_npy(path: Path) -> Tensor:
     try:
         return torch.from_numpy(np.ascontiguousarray(np.load(path, allow_pickle=False)))
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise UserError(f"{path} is no .npy file of numbers: {error}") from None
+    except Exception as error:  # a damaged header makes NumPy raise nearly anything
+        raise UserError(f"{path} is no .npy file of numbers: {reason(error)}") from None
 
 
 def _from_safetensors(path: Path) -> Tensor:

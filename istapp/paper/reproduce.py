@@ -65,7 +65,7 @@ def _made_by(run: str, places: Places) -> Callable[[Row], bool]:
     if not run:
         return lambda row: True
     path = weights_of(run, places)
-    own = ("", short(weights.header(path)["weights_hash"])) if path.is_file() else None
+    own = ("", short(weights.header(path).get("weights_hash", ""))) if path.is_file() else None
     return lambda row: (
         row["provenance"].endswith(f" {run}.safetensors") and (own is None or row["weights"] in own)
     )  # fmt: skip
@@ -93,7 +93,7 @@ def seconds(evaluation: Evaluation, device_name: str = "cpu") -> float:
         if (row["method"], row["device"]) == (evaluation.method, device_name)
     ]
     for row in sorted(known, key=lambda row: row["run"] != evaluation.run):
-        size = int(row["parameters"]) if evaluation.run else 0
+        size = float(row["parameters"]) if evaluation.run else 0
         return float(row["median"]) * (parameters(evaluation.run) / size if size else 1)
     if device_name == "cuda":
         return seconds(evaluation) / GPU_FACTOR

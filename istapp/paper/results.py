@@ -97,13 +97,16 @@ def trained(run: str) -> float | None:
     """Return which share of its campaign's pixels a run has seen, at most 1; None where nobody can tell.
 
     The header of its weights says how many pixels, or where these are not shipped the last line of its curve.
+
+    Raises:
+        UserError: the one or the other is damaged.
     """
     budget, shipped = ALL[run].recipe.pixels, paths.WEIGHTS / f"{run}.safetensors"
     if shipped.is_file():
         seen = weights.header(shipped).get("pixels", 0)
     else:
-        curve = paths.RESULTS / f"{run}.curve.csv"
-        seen = float(paths.read_table(curve, ["pixels"])[-1]["pixels"]) if curve.is_file() else None
+        curve = paths.read_table(paths.RESULTS / f"{run}.curve.csv", ["pixels"], numbers=["pixels"])
+        seen = float(curve[-1]["pixels"]) if curve else None
     return None if seen is None else min(seen / budget, 1.0)
 
 

@@ -79,10 +79,25 @@ def peek(prefix: Path) -> dict[str, Any] | None:
     try:
         data = b"".join(path.read_bytes() for path in pieces)
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        state["identity"]  # a file of something else has none
-        return state
-    except Exception as error:  # torch raises half a dozen unrelated kinds here
-        raise UserError(f"{pieces[0]} is damaged ({type(error).__name__}); remove it to start this run anew") from None
+        wrong = [name for name, kind in _KINDS.items() if not isinstance(state[name], kind)]
+    except Exception as error:  # torch raises half a dozen unrelated kinds here; a file of something else has no names
+        raise damaged(pieces[0], type(error).__name__) from None
+    if wrong:
+        raise damaged(pieces[0], f"its {wrong[0]} is {str(state[wrong[0]])[:40]!r}")
+    return state
+
+
+#: What every state holds. What came later, `machines` and the scaler of float16, may be missing.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "identity": dict, "network": dict, "average": dict, "optimisers": list, "step": int, "pixels": int,
+    "seconds": (int, float), "curve": list, "ending": dict, "decay_from": (int, float, type(None)),
+    "total": (int, float), "counted": int,
+}  # fmt: skip
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """Return what to say of a file whose state cannot be what was stored."""
+    return UserError(f"{path} is damaged ({why}); remove it to start this run anew")
 
 
 def machines(state: dict[str, Any]) -> list[dict[str, Any]]:

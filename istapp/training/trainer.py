@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from istapp.basics.errors import UserError, reason
+from istapp.basics.errors import UserError, reason, told
 from istapp.basics.paths import write_table
 from istapp.basics.progress import line
 from istapp.basics.provenance import device_name
@@ -115,6 +115,15 @@ class Trainer:
         stored = self._stored()
         if stored is None:
             return
+        try:
+            self._take(stored)
+        except Exception as error:  # whatever PyTorch makes of tensors that are not this network's
+            if told(error) or self.run.keep is None:  # want of memory is no damage
+                raise
+            raise state.damaged(self.run.keep.with_name(f"{self.run.keep.name}.*.pt"), reason(error)) from None
+
+    def _take(self, stored: dict[str, Any]) -> None:
+        """Become what was stored."""
         self.network.load_state_dict(stored["network"])
         self.average = {name: tensor.to(self.device) for name, tensor in stored["average"].items()}
         for optimiser, content in zip(self.optimisers, stored["optimisers"], strict=True):
@@ -122,7 +131,7 @@ class Trainer:
         if "scaler" in stored and self.scaler.is_enabled():
             self.scaler.load_state_dict(stored["scaler"])
         self.step, self.pixels, self.seconds = stored["step"], stored["pixels"], stored["seconds"]
-        self.curve, self.decay_from = stored["curve"], stored["decay_from"]
+        self.curve, self.decay_from = [dict(row) for row in stored["curve"]], stored["decay_from"]
         machines = state.machines(stored)
         here_before = machines[-1:] and machines[-1]["device"] == device_name(self.device)
         self.elsewhere = machines[:-1] if here_before else machines
