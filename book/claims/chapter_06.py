@@ -10,7 +10,7 @@ PAGE = "notebooks/06_inside.ipynb"
 def fresh(dataset: str, percent: int) -> results.Difference:
     """The network of fresh matrices against that of one, image by image."""
     same = {"dataset": dataset, "ratio": percent, "seed": "0", "variant": ""}
-    runs = ("ista-net-pp-laptop-fresh", "ista-net-pp-laptop")
+    runs = ("ista-net-pp-laptop-fig4-k5-c16", "ista-net-pp-laptop-one-matrix")
     one, two = (results.select(results.load(), run=run, **same) for run in runs)
     return results.difference(one, two)
 
