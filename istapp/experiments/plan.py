@@ -13,7 +13,6 @@ from istapp.experiments import queue
 from istapp.experiments.campaigns import ORDER, Experiment
 from istapp.experiments.queue import Places
 
-
 #: What is known of a way to train.
 _WAY = {"precision", "mode", "pixels_per_second", "start_up"}
 
@@ -70,7 +69,7 @@ class Plan:
             "pixels": _is_named(self.pixels, lambda each: type(each) in (int, float) and 0 < each < math.inf),
             "final": _is_words(self.final) and set(self.final) <= set(self.pixels),
             "visits": _is_named(self.visits, lambda each: type(each) is int),
-            "ways": _is_named(self.ways, lambda each: isinstance(each, dict) and _WAY <= set(each)),
+            "ways": _is_named(self.ways, lambda each: isinstance(each, dict) and set(each) >= _WAY),
             "trying": _is_named(self.trying, lambda each: isinstance(each, str)),
             "died": _is_named(self.died, _is_words),
         }
