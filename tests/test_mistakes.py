@@ -92,8 +92,20 @@ def test_a_disk_that_is_full_at_last_loses_nothing(
     target = {"reconstruct": "b.png", "evaluate": "b.csv", "pack": "b.safetensors"}.get(name, "new")
     more = ["a.png"] if name == "pack" else []
     monkeypatch.setattr(paths.os, "replace", _full)
-    assert "no space left" in one_line(capsys, *COMMANDS[name], target, *more)
+    said = one_line(capsys, *COMMANDS[name], target, *more)
+    assert "no space left" in said and target in said
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["a.png", "file"]
+
+
+def test_a_training_looks_first_whether_its_own_folders_can_be_written(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("istapp.experiments.queue.run", lambda *_, **__: pytest.fail("worked first"))
+    for place in ("RUNS", "WEIGHTS", "RESULTS"):
+        monkeypatch.setattr(paths, place, folder / "file" / "below")
+        assert "file is not a folder" in one_line(capsys, "train", "ista-net-pp-laptop")
+        monkeypatch.setattr(paths, place, folder / "new")
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "file"]
 
 
 def _full(*_: object) -> None:

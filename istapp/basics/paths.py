@@ -43,7 +43,7 @@ def write_atomically(path: str | Path, writer: Callable[[Path], object]) -> None
     `path` is a symbolic link the file that it points to is written, and the link stays.
 
     Raises:
-        OSError: the folder or the file cannot be written.
+        OSError: the folder or the file cannot be written; it names the file.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +55,10 @@ def write_atomically(path: str | Path, writer: Callable[[Path], object]) -> None
         if path.exists():
             shutil.copymode(path, beside)
         os.replace(beside, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk, which does not say of what
     finally:
         beside.unlink(missing_ok=True)
 

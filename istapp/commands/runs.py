@@ -94,9 +94,9 @@ def train(options: argparse.Namespace) -> None:
     device(options.device)
     if [bool(options.id), options.queue, bool(options.group)].count(True) != 1:
         raise UserError("name one experiment, or --queue: istapp train ID, istapp train --queue --minutes 10")
-    if options.out:
-        refuse_unwritable(options.out, folder=True)
     places = queue.Places.in_folder(options.out)
+    for folder in {places.runs, places.weights, places.results}:
+        refuse_unwritable(folder, folder=True)
     start = time.monotonic()
     timed = options.queue and options.device == "cuda" and math.isfinite(options.minutes) and options.together == 1
     if options.group or timed:
