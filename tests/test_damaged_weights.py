@@ -67,6 +67,22 @@ def test_a_damaged_header_is_refused(name: str, tmp_path: Path) -> None:
     refused(lambda: methods.get("ista-net-pp", weights=path), "w.safetensors")
 
 
+@pytest.mark.parametrize(("key", "value"), [
+    ("pixels", "many"), ("pixels", float("nan")), ("pixels", -1), ("steps", 1.5), ("minutes", float("inf")),
+    ("device", 3), ("weights_hash", None), ("machines", 3), ("machines", [3]), ("machines", [{"minutes": "x"}]),
+])  # fmt: skip
+def test_what_a_header_says_of_a_training_is_believed_only_where_it_can_be(
+    key: str, value: object, tmp_path: Path
+) -> None:
+    path = ours(tmp_path / "w.safetensors", {"method": "ista-net-pp", "config": CONFIG, key: value})
+    refused(lambda: weights.header(path), "w.safetensors")
+
+
+def test_a_header_that_says_nothing_of_a_training_tells_of_no_machine() -> None:
+    assert weights.machines({}) == [{"device": "unknown", "steps": 0, "pixels": 0, "minutes": 0.0}]
+    assert weights.where({"machines": [{"device": "x"}]}) == "0 min on x"
+
+
 @pytest.mark.parametrize("name", DAMAGED_CONFIGS)
 def test_nothing_is_allocated_before_a_header_is_believed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

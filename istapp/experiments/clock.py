@@ -126,7 +126,7 @@ class _Session:
         if queue.status(experiment.id, self.places) != "done":
             return True
         files = (self.places.weights_of(experiment.id), Places().weights_of(experiment.id))
-        seen = max(weights.header(path)["pixels"] for path in files if path.exists())
+        seen = max(weights.header(path).get("pixels", 0) for path in files if path.exists())
         return seen < self.plan.pixels[self.name] - experiment.recipe.on("cuda").pixels_per_step
 
     # ------------------------------------------------------------ speed

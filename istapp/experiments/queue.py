@@ -97,7 +97,7 @@ def is_only_begun(experiment: Experiment, places: Places) -> bool:
     if not headers or wanted == experiment.recipe:
         return False
     by_gpu = any(is_gpu(machine["device"]) for header in headers for machine in weights.machines(header))
-    return not by_gpu and all(header["pixels"] < 0.98 * wanted.pixels for header in headers)
+    return not by_gpu and all(header.get("pixels", 0) < 0.98 * wanted.pixels for header in headers)
 
 
 def members(group: str) -> list[Experiment]:
@@ -185,7 +185,9 @@ def _is_done(experiment: Experiment, places: Places, pixels: float | None) -> bo
     path = places.weights_of(experiment.id)
     if not path.exists() or status(experiment.id, places) != "done":
         return False
-    return pixels is None or weights.header(path)["pixels"] >= pixels - experiment.recipe.on("cuda").pixels_per_step
+    return (
+        pixels is None or weights.header(path).get("pixels", 0) >= pixels - experiment.recipe.on("cuda").pixels_per_step
+    )
 
 
 def _save(experiment: Experiment, places: Places, tensors: dict[str, Any], header: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ believed.
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -59,7 +60,8 @@ def machines(header: dict[str, Any]) -> list[dict[str, Any]]:
 
     A header from before this was kept tells of one device, which then did all.
     """
-    return header.get("machines") or [{key: header[key] for key in ("device", "steps", "pixels", "minutes")}]
+    alone = {"device": "unknown", "steps": 0, "pixels": 0, "minutes": 0.0}
+    return [alone | each for each in header.get("machines") or [{key: header[key] for key in alone if key in header}]]
 
 
 def where(header: dict[str, Any]) -> str:
@@ -109,11 +111,16 @@ def _open(path: Path, read_tensors: bool) -> tuple[dict[str, Any], dict[str, Ten
 
 def widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors as they are computed with, and hashed: what is stored in half precision in float32."""
-    return {name: t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for name, t in tensors.items()}
+    return {name: t.float() if t.is_floating_point() and t.itemsize < 4 else t for name, t in tensors.items()}
 
 
-#: What a header may say, where it says it at all.
-_KINDS = {"method": str, "config": dict, "parameters": int}
+_NUMBER = (int, float)
+
+#: What a header may say, where it says it at all; numbers are finite and not negative.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "method": str, "run": str, "config": dict, "parameters": int, "pixels": _NUMBER, "steps": int, "minutes": _NUMBER,
+    "device": str, "machines": list, "weights_hash": str, "training_hash": str, "commit": str, "ratios": list,
+}  # fmt: skip
 
 
 def _header(text: str, path: Path) -> dict[str, Any]:
@@ -124,10 +131,19 @@ def _header(text: str, path: Path) -> dict[str, Any]:
         raise UserError(f"{path} has a damaged header: it is not JSON") from None
     if not isinstance(found, dict):
         raise UserError(f"{path} has a damaged header: it is not a list of names and values")
-    for key, kind in _KINDS.items():
-        if key in found and not isinstance(found[key], kind):
-            raise UserError(f"{path} has a damaged header: its {key} is {str(found[key])[:40]!r}")
+    machines = found.get("machines")
+    for part in (found, *(machines if isinstance(machines, list) else ())):
+        for key, kind in _KINDS.items() if isinstance(part, dict) else (("machines", dict),):
+            if not isinstance(part, dict) or key in part and not _may_be(part[key], kind):
+                told = part[key] if isinstance(part, dict) else part
+                raise UserError(f"{path} has a damaged header: its {key} is {str(told)[:40]!r}")
     return found
+
+
+def _may_be(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Tell whether a header's value is of a kind, and where it is a number, one that counts something."""
+    number = isinstance(value, (int, float))
+    return isinstance(value, kind) and (not number or 0 <= value < math.inf)
 
 
 def _finite(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
