@@ -107,6 +107,13 @@ def test_an_exercise_that_asks_why_has_a_written_argument(path: Path) -> None:
 
 
 @chapters
+def test_what_is_folded_is_markdown_as_well(path: Path) -> None:
+    """Text right behind a tag of HTML is HTML too, and its formulas and code would be shown as they are typed."""
+    text = "\n\n".join(cells(path, "markdown"))
+    assert re.findall(r"</summary>(?!\n\n).*|.*(?<!\n\n)</details>", text) == []
+
+
+@chapters
 def test_the_solutions_are_not_in_the_stubs(path: Path) -> None:
     for stub in by_exercise(path, "Exercise").values():
         assert "..." in stub

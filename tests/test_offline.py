@@ -36,11 +36,14 @@ def test_terms_and_documented_names_have_excerpts_of_their_own():
     meaning, zeros = (nodes.paragraph("", text) for text in ("half a step", "zeros"))
     item = nodes.definition_list_item("", nodes.term("", "prox", ids=["term-prox"]), nodes.definition("", meaning))
     name = addnodes.desc("", addnodes.desc_signature("", "pad()", ids=["istapp.pad"]), addnodes.desc_content("", zeros))
+    formula = nodes.math("", "\\operatorname{sign}(v)\\,\\theta")
+    place = nodes.paragraph("", "", nodes.Text("Here "), formula, ids=["term-sign"])
     document = nodes.document(None, None)
-    document += [nodes.section("", nodes.title("", "A page"), item, name, ids=["top"])]
+    document += [nodes.section("", nodes.title("", "A page"), item, name, place, ids=["top"])]
     env = SimpleNamespace(found_docs={"b"}, get_doctree=lambda _: document)
     found = dict(offline.excerpts(env)["b"])
     assert found["term-prox"] == "prox half a step" and found["istapp.pad"] == "pad() zeros"
+    assert found["term-sign"] == "Here sign(v)theta"
 
 
 def test_search_page_gets_the_excerpts_and_no_page_an_unused_service(tmp_path):

@@ -37,6 +37,8 @@ if (location.protocol === "file:") {
   };
 }
 """
+#: What TeX wants and a reader does not: of "\\operatorname{sign}(v)\\,\\theta" remains "sign(v)theta".
+_TEX = re.compile(r"\\(?:operatorname|math\w+|text|[bB]igg?[lr]?|left|right|quad|[,;!])\s*|[{}\\]")
 _UNSAID = (nodes.literal_block, nodes.math_block, nodes.raw, nodes.image, nodes.comment, nodes.section)
 
 
@@ -70,20 +72,22 @@ def configure(app: Sphinx, config: Config) -> None:
 
 
 def words(node: nodes.Node) -> str:
-    """The text of a section without its sections, its code and its formulas."""
+    """The text of a section without its sections, its code and its displayed formulas; others as they are spoken."""
     if isinstance(node, nodes.Text):
         return node.astext()
+    if isinstance(node, nodes.math):
+        return _TEX.sub("", node.astext())
     inside = [words(child) for child in node.children if not isinstance(child, _UNSAID)]
     return ("" if isinstance(node, nodes.TextElement) else " ").join(inside)
 
 
 def passages(page: nodes.document) -> Iterator[tuple[str, nodes.Element]]:
-    """Id and node of all that the search can find on a page: sections, terms with what they mean, documented names."""
+    """Id and node of all that the search finds on a page: sections, terms, documented names, places of the index."""
     for part in page.findall(nodes.section):
         yield part["ids"][0], part
-    for part in page.findall(lambda node: isinstance(node, nodes.term | addnodes.desc_signature)):
+    for part in page.findall(lambda node: isinstance(node, nodes.term | addnodes.desc_signature | nodes.paragraph)):
         for name in part["ids"]:
-            yield name, part.parent
+            yield name, part if isinstance(part, nodes.paragraph) else part.parent
 
 
 def excerpts(env: BuildEnvironment) -> dict[str, list[tuple[str, str]]]:

@@ -30,7 +30,7 @@ summary { display: block; font-weight: 600; pointer-events: none; }
    words then stand twice in the table of contents) */
 h1, h2, h3, h4, h5, h6 { line-height: 1.5 !important; }
 /* (a thin stroke around each letter of a formula is as wide as a pixel where PDFs are shown) */
-mjx-container path { stroke-width: 0 !important; }
+mjx-container :is(g, path) { stroke: none !important; }
 dl.py { font-size: 0.85em; margin-bottom: 0.6em !important; }
 .stills { display: flex !important; }
 .highlight pre { font-size: 0.68rem !important; overflow-wrap: anywhere; white-space: pre-wrap !important; }
