@@ -85,9 +85,10 @@ def passages(page: nodes.document) -> Iterator[tuple[str, nodes.Element]]:
     """Id and node of all that the search finds on a page: sections, terms, documented names, places of the index."""
     for part in page.findall(nodes.section):
         yield part["ids"][0], part
-    for part in page.findall(lambda node: isinstance(node, nodes.term | addnodes.desc_signature | nodes.paragraph)):
-        for name in part["ids"]:
-            yield name, part if isinstance(part, nodes.paragraph) else part.parent
+    for part in page.findall(nodes.Element):
+        if isinstance(part, nodes.term | addnodes.desc_signature | nodes.paragraph):
+            for name in part["ids"]:
+                yield name, part if isinstance(part, nodes.paragraph) else part.parent
 
 
 def excerpts(env: BuildEnvironment) -> dict[str, list[tuple[str, str]]]:

@@ -20,6 +20,9 @@ from torch import Tensor
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
+#: What runs write into a checkout, as git is told to leave it out.
+_WRITTEN = (":(exclude,top)data/weights", ":(exclude,top)data/results")
+
 
 def _git(*arguments: str) -> str | None:
     """Return what git says in the package's folder, or None where it says no or is not installed."""
@@ -36,14 +39,14 @@ def commit() -> str:
 
     The first twelve digits. Where git does not know the code, because there is none or tracked files differ from its
     head, as in a tree that was copied onto an older checkout, it is what the environment variable ISTAPP_COMMIT says;
-    without that ``unknown``, or the head with ``-dirty``. A repository that merely surrounds an installed copy does not
-    count.
+    without that ``unknown``, or the head with ``-dirty``. The weights and rows that runs write are no part of the code,
+    and a repository that merely surrounds an installed copy does not count.
     """
     told = os.environ.get("ISTAPP_COMMIT")
     head = _git("rev-parse", "--short=12", "HEAD")
     if head is None or _git("ls-files", "--error-unmatch", "__init__.py") is None:
         return told or "unknown"
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_WRITTEN)
     return told or f"{head}-dirty" if changed else head
 
 

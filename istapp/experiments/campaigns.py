@@ -114,7 +114,7 @@ def _laptop() -> list[Experiment]:
         replace(run, id=f"{run.id}-seed2", seed=2, repeats=run.id, serves=("table4",))
         for run in table4 if run.setting in ("e", "c")
     ]  # fmt: skip
-    fig4 = {"serves": ("fig4",)}
+    fig4: dict[str, Any] = {"serves": ("fig4",)}
     sizes = [one("-fig4-k5-c16", "Figs. 4 and 7(a), the size that others vary", serves=("fig4", "fig7"))]
     sizes += [
         one(f"-fig4-k{k}-c{c}", "Fig. 4", config={"stages": k, "channels": c}, **fig4)
