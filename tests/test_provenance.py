@@ -41,7 +41,9 @@ def test_commit_of_changed_files_is_what_the_environment_says_or_marked(no_git, 
     assert provenance.commit() == commit
 
 
-@pytest.mark.parametrize(("changed", "dirty"), [("data/results/a.csv", False), ("data/weights/a", False), ("data/b", True)])
+@pytest.mark.parametrize(
+    ("changed", "dirty"), [("data/results/a.csv", False), ("data/weights/a", False), ("data/b", True)]
+)
 def test_what_runs_write_does_not_make_a_tree_dirty(tmp_path, monkeypatch, changed, dirty):
     """A second run in one clean clone comes from the same code as the first, whose rows lie there."""
 
