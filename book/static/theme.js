@@ -22,8 +22,15 @@ document.addEventListener("DOMContentLoaded", () => {
    not "Search" alone where its keys stand beside the word, and the picture of the colour button says nothing more. */
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"));
-  document.querySelectorAll("i.theme-switch").forEach((picture) => picture.removeAttribute("title"));
-  document.querySelectorAll("svg.theme-switch title").forEach((title) => title.remove());
+  // The icons' script draws the pictures sooner or later, with the titles that it found.
+  document.querySelectorAll(".theme-switch-button").forEach((button) => {
+    const quiet = () => {
+      button.querySelectorAll("i.theme-switch").forEach((picture) => picture.removeAttribute("title"));
+      button.querySelectorAll("svg.theme-switch title").forEach((title) => title.remove());
+    };
+    quiet();
+    new MutationObserver(quiet).observe(button, {childList: true, subtree: true});
+  });
   document.querySelectorAll("summary[aria-label]").forEach((summary) => summary.removeAttribute("aria-label"));
   // A list within a list belongs into one of its items.
   document.querySelectorAll("ul > ul").forEach((inner) => {
