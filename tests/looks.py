@@ -143,7 +143,7 @@ def faults(tab: Browser, page: Path, script: str | None) -> list[str]:
     """
     found = _seen_once(tab, page, script)
     for _ in range(2):
-        found = found and [fault for fault in _seen_once(tab, page, script) if fault in found]
+        found = found and _seen_once(tab, page, script)
     return found
 
 

@@ -195,7 +195,7 @@ def test_a_short_clock_makes_the_budget_and_a_longer_one_continues_it(
     assert 8 * STEP <= budget < 1e8
     assert {state.exists(tmp_path / f"{run.id}.stable") for run in pair} == {True}
     know(two(3 * budget), monkeypatch)
-    assert 1.01 * budget < until_visited(2, 0.2) <= 3 * budget
+    assert budget < until_visited(2, 0.4) <= 3 * budget
 
 
 def test_a_group_that_is_compared_with_another_takes_its_budget(

@@ -30,4 +30,5 @@ def narrow_parameters() -> float:
 def narrow_ahead() -> float:
     runs = ("ista-net-pp-laptop", "ista-net-pp-laptop-fig4-k5-c24")
     same = {"dataset": "Set11", "ratio": 10, "seed": "0", "variant": ""}
-    return results.difference(*(results.select(results.load(), run=run, **same) for run in runs)).mean
+    deep, wide = (results.select(results.load(), run=run, **same) for run in runs)
+    return results.difference(deep, wide).mean
