@@ -26,7 +26,11 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".theme-switch-button").forEach((button) => {
     const quiet = () => {
       button.querySelectorAll("i.theme-switch").forEach((picture) => picture.removeAttribute("title"));
-      button.querySelectorAll("svg.theme-switch title").forEach((title) => title.remove());
+      button.querySelectorAll("svg.theme-switch[role]").forEach((picture) => {
+        picture.querySelector("title")?.remove();
+        ["role", "aria-labelledby"].forEach((name) => picture.removeAttribute(name));
+        picture.setAttribute("aria-hidden", "true");
+      });
     };
     quiet();
     new MutationObserver(quiet).observe(button, {childList: true, subtree: true});
