@@ -83,31 +83,34 @@ class Experiment:
         return [image for name in self.training_set.split("+") for image in datasets.load(name)]
 
 
+#: Of the laptop edition: the size that others vary, the pixels of every run, and the recipe on single blocks.
+_SMALL, _BUDGET = {"stages": 5, "channels": 16}, 100e6
+_SINGLE: dict[str, Any] = {"batch": 32, "blocks": 1}
+
+
+def _small(tail: str, purpose: str, recipe: Recipe | None = None, **changes: Any) -> Experiment:
+    """A run of ISTA-Net++, or of the `method` named; by default with the size and the recipe that all others have."""
+    method = changes.pop("method", "ista-net-pp")
+    given: dict[str, Any] = {"config": _SMALL, "minutes": 5, "tests": ("photos", "Set11"), "group": "laptop-ablation"}
+    return Experiment(
+        f"{method}-laptop{tail}", f"{purpose}, laptop edition", method=method, edition="laptop",
+        recipe=recipe or ours(_BUDGET, renew_matrix=RENEW), **given | changes,
+    )  # fmt: skip
+
+
+def _small_plus(tail: str, purpose: str, stages: int, channels: int, ratio: float = 0.1, **changes: Any) -> Experiment:
+    """A run of ISTA-Net+, whose training knows one ratio, one matrix and single blocks, as published."""
+    config = {"stages": stages, "channels": channels, "ratio": ratio}
+    recipe = ours(_BUDGET, **_SINGLE)
+    return _small(tail, purpose, recipe, method="ista-net-plus", config=config, ratios=(ratio,), **changes)
+
+
 def _laptop() -> list[Experiment]:
     """What two cores can train: a small network of the paper's depth, small editions of Table 4 and Fig. 4, rivals."""
-    small, budget = {"stages": 5, "channels": 16}, 100e6
     deeper = {"stages": 10, "channels": 8}  # with five stages (b) stays below the linear estimate (chapter 10)
-    recipe, single = ours(budget, renew_matrix=RENEW), {"batch": 32, "blocks": 1}
-
-    def one(tail: str, purpose: str, recipe: Recipe = recipe, **changes: Any) -> Experiment:
-        """A run of ISTA-Net++, or of the `method` named; by default with the recipe and the pixels of all others."""
-        method = changes.pop("method", "ista-net-pp")
-        given: dict[str, Any] = {"config": small, "minutes": 5, "tests": ("photos", "Set11")} | changes
-        name = f"{method}-laptop{tail}"
-        return Experiment(
-            name, f"{purpose}, laptop edition", recipe=recipe, method=method, edition="laptop",
-            group="laptop-ablation", **given,
-        )  # fmt: skip
-
-    def plus(tail: str, purpose: str, stages: int, channels: int, ratio: float = 0.1, **changes: Any) -> Experiment:
-        """A run of ISTA-Net+, whose training knows one ratio, one matrix and single blocks, as published."""
-        config = {"stages": stages, "channels": channels, "ratio": ratio}
-        return one(tail, purpose, ours(budget, **single), method="ista-net-plus", config=config, ratios=(ratio,),
-                   **changes)  # fmt: skip
-
     table4 = [
-        one(f"-table4-{letter}", f"Table 4 ({letter})", config=deeper | {"dynamic_step": step, "noise_map": noise},
-            serves=("table4", "fig4") if letter == "e" else ("table4",), setting=letter)
+        _small(f"-table4-{letter}", f"Table 4 ({letter})", config=deeper | {"dynamic_step": step, "noise_map": noise},
+               serves=("table4", "fig4") if letter == "e" else ("table4",), setting=letter)
         for letter, step, noise in (("e", True, True), ("b", False, False), ("c", True, False), ("d", False, True))
     ]  # fmt: skip
     seeds = [
@@ -115,31 +118,30 @@ def _laptop() -> list[Experiment]:
         for run in table4 if run.setting in ("e", "c")
     ]  # fmt: skip
     fig4: dict[str, Any] = {"serves": ("fig4",)}
-    sizes = [one("-fig4-k5-c16", "Figs. 4 and 7(a), the size that others vary", serves=("fig4", "fig7"))]
+    sizes = [_small("-fig4-k5-c16", "Figs. 4 and 7(a), the size that others vary", serves=("fig4", "fig7"))]
     sizes += [
-        one(f"-fig4-k{k}-c{c}", "Fig. 4", config={"stages": k, "channels": c}, **fig4)
+        _small(f"-fig4-k{k}-c{c}", "Fig. 4", config={"stages": k, "channels": c}, **fig4)
         for k, c in ((3, 16), (9, 16), (5, 8), (5, 24))
     ]  # fmt: skip
+    switched_off = {"dynamic_step": False, "noise_map": False}
+    single = ours(_BUDGET, renew_matrix=RENEW, **_SINGLE)
     denoisers = {"edges": [0, 10, 20, 40, 60, 100, 200, 500], "layers": 6, "channels": 24}
     return [
-        one("", "a narrow network of the paper's depth", config={"stages": 20, "channels": 8}, minutes=20, main=True,
-            tests=("photos", "Set11", "BSD68"), **fig4),
+        _small("", "a narrow network of the paper's depth", config={"stages": 20, "channels": 8}, minutes=20, main=True,
+               tests=("photos", "Set11", "BSD68"), **fig4),
         *table4,
         *seeds,
         *sizes,
-        plus("-10", "Table 1 and Fig. 4, ISTA-Net+", 5, 16, main=True, **fig4),
-        *(plus(f"-{100 * ratio:g}", "Table 1, ISTA-Net+", 5, 16, ratio, main=True) for ratio in (0.3, 0.5)),
-        *(plus(f"-fig4-k{k}-c{c}", "Fig. 4", k, c, **fig4) for k, c in ((3, 16), (9, 16), (5, 8))),
-        one("-shallow-b", "Table 4 (b) with five stages", config=small | {"dynamic_step": False, "noise_map": False}),
-        one("-train91", "Fig. 7(a), Train91", training_set="T91", serves=("fig7",)),
-        one("-single-block", "single-block patches against multi-block", ours(budget, renew_matrix=RENEW, **single)),
-        one("-one-matrix", "one matrix against fresh ones", ours(budget), matrix_seed=1),
-        one("-released-recipe", "the released recipe at equal pixels", released(budget)),
-        replace(
-            one("", "Table 1, LDAMP's denoisers", first(120e6, batch=28, blocks=1, average=0.998), method="ldamp",
-                config=denoisers, ratios=(0.1, 0.3, 0.5), minutes=12, main=True),
-            group="ldamp-laptop",
-        ),
+        _small_plus("-10", "Table 1 and Fig. 4, ISTA-Net+", 5, 16, main=True, **fig4),
+        *(_small_plus(f"-{100 * ratio:g}", "Table 1, ISTA-Net+", 5, 16, ratio, main=True) for ratio in (0.3, 0.5)),
+        *(_small_plus(f"-fig4-k{k}-c{c}", "Fig. 4", k, c, **fig4) for k, c in ((3, 16), (9, 16), (5, 8))),
+        _small("-shallow-b", "Table 4 (b) with five stages", config=_SMALL | switched_off),
+        _small("-train91", "Fig. 7(a), Train91", training_set="T91", serves=("fig7",)),
+        _small("-single-block", "single-block patches against multi-block", single),
+        _small("-one-matrix", "one matrix against fresh ones", ours(_BUDGET), matrix_seed=1),
+        _small("-released-recipe", "the released recipe at equal pixels", released(_BUDGET)),
+        _small("", "Table 1, LDAMP's denoisers", first(120e6, batch=28, blocks=1, average=0.998), method="ldamp",
+               config=denoisers, ratios=(0.1, 0.3, 0.5), minutes=12, main=True, group="ldamp-laptop"),
     ]  # fmt: skip
 
 
@@ -276,6 +278,7 @@ def matching(**wanted: Any) -> list[Experiment]:
     """Return the experiments, in order of worth, whose attributes or arguments of the network have these values."""
 
     def value(e: Experiment, name: str) -> Any:
+        """Return an attribute, or else an argument of the network."""
         return getattr(e, name) if hasattr(e, name) else e.config.get(name)
 
     return [e for e in ALL.values() if all(value(e, name) == each for name, each in wanted.items())]

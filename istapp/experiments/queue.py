@@ -185,9 +185,8 @@ def _is_done(experiment: Experiment, places: Places, pixels: float | None) -> bo
     path = places.weights_of(experiment.id)
     if not path.exists() or status(experiment.id, places) != "done":
         return False
-    return (
-        pixels is None or weights.header(path).get("pixels", 0) >= pixels - experiment.recipe.on("cuda").pixels_per_step
-    )
+    last = experiment.recipe.on("cuda").pixels_per_step
+    return pixels is None or weights.header(path).get("pixels", 0) >= pixels - last
 
 
 def _save(experiment: Experiment, places: Places, tensors: dict[str, Any], header: dict[str, Any]) -> None:
@@ -198,8 +197,8 @@ def _save(experiment: Experiment, places: Places, tensors: dict[str, Any], heade
     weights.save(path, tensors, header)
 
 
-def _header(experiment: Experiment, job: Run, result: Result, tensors: str) -> dict[str, Any]:
-    """Return what the weights say of themselves; `tensors` is their hash."""
+def _header(experiment: Experiment, job: Run, result: Result, weights_hash: str) -> dict[str, Any]:
+    """Return what the weights say of themselves; `weights_hash` is their tensors'."""
     last = result.curve[-1]
     return stamp(
         device=job.device, method=experiment.method, run=experiment.id, purpose=experiment.purpose,
@@ -212,7 +211,7 @@ def _header(experiment: Experiment, job: Run, result: Result, tensors: str) -> d
         pixels_per_second=round(result.pixels_per_second),
         share_of_peak=round(share_of_peak(job, result.pixels_per_second), 4),
         validation_psnr={key.removeprefix("psnr_"): last[key] for key in last if key.startswith("psnr_")},
-        weights_hash=tensors,
+        weights_hash=weights_hash,
     )  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def claim(sentence: str, expected: float = 1, within: float = 0, page: str = "")
         raise UserError(f"the claim '{sentence}' states no number: {expected}, within {within}")
 
     def mark(function: Computed) -> Computed:
+        """Note the function as what stands behind the sentence."""
         own = Claim(function.__name__, page, sentence, function, float(expected), within)
         vars(function).setdefault("claims", []).append(own)
         return function
