@@ -327,7 +327,7 @@ def test_a_damaged_ledger_is_one_line(folder, capsys):
 
 def test_rows_of_other_weights_than_those_shipped_are_named(folder):
     run = "ista-net-pp-laptop"
-    own = weights.header(paths.WEIGHTS / f"{run}.safetensors")["weights_hash"][:16]
+    own = weights.header(paths.weights_of(run))["weights_hash"][:16]
     for digest, faults in ((own, 0), ("0123456789abcdef", 1)):
         store(folder / "other.csv", whole("20.0000", ratio="10", ssim="", run=run, weights=digest))
         ledger.write(folder)

@@ -28,7 +28,7 @@ def recorded(name: str) -> list[dict[str, str]]:
 
 def recompute(row: dict[str, str]) -> float:
     """Take a recorded row once more; skips where its set is not at hand."""
-    path = paths.WEIGHTS / f"{row['run']}.safetensors" if row["run"] else None
+    path = paths.weights_of(row["run"]) if row["run"] else None
     label, _, part = row["dataset"].partition(" (")
     try:
         (image,) = datasets.load(label, images=[row["image"]])

@@ -22,6 +22,11 @@ WEIGHTS = DATA / "weights"
 RESULTS = DATA / "results"
 
 
+def weights_of(run: str) -> Path:
+    """Return where the weights of a finished run lie in the project, whether they are there or not."""
+    return WEIGHTS / f"{run}.safetensors"
+
+
 def _runs() -> Path:
     """Return where training leaves what is unfinished, the same from wherever a command is called."""
     if os.environ.get("ISTAPP_RUNS"):

@@ -51,18 +51,14 @@ def candidates(names: Sequence[str] = ()) -> Iterator[tuple[str, str, Method]]:
     """
     for name in names or methods.names():
         try:
-            own = [e for e in ALL.values() if e.method == name and e.main and _weights(e.id).exists()]
+            own = [e for e in ALL.values() if e.method == name and e.main and paths.weights_of(e.id).exists()]
             for e in own:
-                yield name, e.id, methods.get(name, weights=_weights(e.id))
+                yield name, e.id, methods.get(name, weights=paths.weights_of(e.id))
             if not own and (names or methods.class_of(name).kind != "untrained network"):
                 yield name, "", methods.get(name)
         except UserError:
             if names:
                 raise
-
-
-def _weights(run: str) -> Path:
-    return paths.WEIGHTS / f"{run}.safetensors"
 
 
 def measure(method: Method, ratio: float, seed: int = 0, where: str = "cpu", size: int = SIZE) -> tuple[float, int]:

@@ -91,7 +91,8 @@ class Plan:
             if any(queue.status(e.id, places) != "done" or queue.is_only_begun(e, places) for e in own):
                 return group
             again = ORDER[:i].count(group)
-            if again and self.visits.get(group, 0) <= again and self.pixels.get(group, math.inf) < 0.98 * stated(own):
+            budget = self.pixels.get(group, math.inf)
+            if again and self.visits.get(group, 0) <= again and not any(e.recipe.is_whole(budget) for e in own):
                 return group
         return None
 

@@ -85,8 +85,7 @@ def status(name: str, places: Places) -> str:
     """Return ``done``, ``unfinished`` or ``waiting``."""
     if states.exists(places.runs / name):  # beside weights it means that the tests were broken off
         return "unfinished"
-    shipped = paths.WEIGHTS / f"{name}.safetensors"
-    return "done" if places.weights_of(name).exists() or shipped.exists() else "waiting"
+    return "done" if places.weights_of(name).exists() or paths.weights_of(name).exists() else "waiting"
 
 
 def is_only_begun(experiment: Experiment, places: Places) -> bool:
@@ -97,7 +96,7 @@ def is_only_begun(experiment: Experiment, places: Places) -> bool:
     if not headers or wanted == experiment.recipe:
         return False
     by_gpu = any(is_gpu(machine["device"]) for header in headers for machine in weights.machines(header))
-    return not by_gpu and all(header.get("pixels", 0) < 0.98 * wanted.pixels for header in headers)
+    return not by_gpu and not any(wanted.is_whole(header.get("pixels", 0)) for header in headers)
 
 
 def members(group: str) -> list[Experiment]:

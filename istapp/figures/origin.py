@@ -197,7 +197,7 @@ class Notebook:
 def sentence(read: Read, profile: str) -> str:
     """Return in words where numbers come from, as HTML; more than `SAID` names of a kind are counted, and unfold."""
     runs = sorted({run for _, run, _, _ in read.rows if run})
-    shipped = {paths.WEIGHTS / f"{run}.safetensors" for run in runs}
+    shipped = {paths.weights_of(run) for run in runs}
     seeds = sorted(read.seeds | {seed for *_, seed in read.rows if seed}, key=lambda seed: (len(seed), seed))
     stored = sorted({file for file, *_ in read.rows} | read.files)
     kinds = {

@@ -172,7 +172,7 @@ def _other_weights(folder: Path) -> list[str]:
             first.setdefault((row["run"], row["weights"]), row)
     said = []
     for (run, told), row in first.items():
-        path = paths.WEIGHTS / f"{run}.safetensors"
+        path = paths.weights_of(run)
         if path.is_file() and (own := short(weights.header(path).get("weights_hash", ""))) != told:
             said.append(f"{row['file']}, line {row['line']}: made with the weights {told}, but {path.name} holds {own}")
     return said

@@ -27,9 +27,6 @@ from istapp.method import weights
 
 Row = dict[str, Any]
 
-#: A training is whole that has seen this share of its campaign's pixels: the last steps of a run may be cut.
-WHOLE = 0.99
-
 #: To which of these a run belongs, see `edition`.
 EDITIONS = ("paper", "part", "laptop")
 
@@ -101,7 +98,7 @@ def trained(run: str) -> float | None:
     Raises:
         UserError: the one or the other is damaged.
     """
-    budget, shipped = ALL[run].recipe.pixels, paths.WEIGHTS / f"{run}.safetensors"
+    budget, shipped = ALL[run].recipe.pixels, paths.weights_of(run)
     if shipped.is_file():
         seen = weights.header(shipped).get("pixels", 0)
     else:
@@ -120,7 +117,8 @@ def edition(run: str) -> str:
         return "paper"
     if ALL[run].edition == "laptop":
         return "laptop"
-    return "paper" if (trained(run) or 0) >= WHOLE else "part"
+    recipe = ALL[run].recipe
+    return "paper" if recipe.is_whole((trained(run) or 0) * recipe.pixels) else "part"
 
 
 def share(run: str) -> str:

@@ -200,7 +200,7 @@ def _run(run: str, rows: Sequence[Row]) -> Iterator[Step]:
     if not run:
         yield Step("weights", "none: a method without training")
         return
-    path = paths.WEIGHTS / f"{run}.safetensors"
+    path = paths.weights_of(run)
     if not path.is_file():
         yield Step("weights", f"{run}: not shipped")
         return

@@ -23,6 +23,9 @@ DECAYS = ("linear", "cosine")
 #: What came when there were states and rows already: it makes a run another one only where it is not zero.
 LATER = ("muon_decay",)
 
+#: The share of its budget that a training has seen which counts as whole: its last steps may be cut.
+WHOLE = 0.99
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -135,6 +138,10 @@ class Recipe:
     def stable_pixels(self) -> float:
         """Pixels after which the rate falls."""
         return self.pixels * (1 - self.decay)
+
+    def is_whole(self, pixels: float) -> bool:
+        """Tell whether a training that has seen so many pixels is whole, see `WHOLE`."""
+        return pixels >= WHOLE * self.pixels
 
     def on(self, device: str) -> "Recipe":
         """Return the recipe with the batch for that kind of device, ``cpu`` or ``cuda``, and as many steps of rise."""
