@@ -116,6 +116,20 @@ def test_labels_move_no_further_than_they_must_and_keep_their_order() -> None:
     assert np.mean([moved[i] for i in (0, 1, 3)]) == pytest.approx(np.mean([5, 5.5, 5.2]))
 
 
+@pytest.mark.parametrize("end, way", [(1.05, 1), (0.95, -1), (3, 0)])
+def test_words_at_the_end_of_a_line_keep_out_of_one_that_goes_on(end: float, way: int) -> None:
+    figure, axis = plt.subplots()
+    axis.set_ylim(0, 4)
+    axis.plot([0, 1], [1, end], label="short")
+    axis.plot([0, 2], [1, 1], label="long")
+    plotting.label_ends(axis)
+    short, long = axis.texts
+    figure.canvas.draw()
+    heights = [float(text.xyann[1]) for text in (short, long)]  # in points, from the line's own end
+    assert np.sign(heights[0]) == way and heights[1] == 0
+    plt.close(figure)
+
+
 def test_one_colour_belongs_to_one_method() -> None:
     assert len(set(plotting.METHODS.values())) == len(plotting.METHODS)
     assert plotting.method_look("dip")["color"] == plotting.GRAY

@@ -12,6 +12,7 @@ from istapp.figures import display, origin
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 #: Okabe and Ito's palette: blue, vermillion, green, purple, orange, sky blue, black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -216,12 +217,29 @@ def label_ends(axis: "Axes", room: float = 0.16) -> None:
     axis.figure.canvas.draw()  # heights are known only now
     ends = [(float(np.asarray(x)[-1]), float(np.asarray(y)[-1])) for x, y in (line.get_data() for line in lines)]
     heights = [72 / axis.figure.dpi * axis.transData.transform(end)[1] for end in ends]  # in points
-    for line, end, height, place in zip(lines, ends, heights, spread_out(heights, 1.25 * WORDS)):
+    wanted = [height + 1.25 * WORDS * _way_out(axis, line, lines) for height, line in zip(heights, lines)]
+    for line, end, height, place in zip(lines, ends, heights, spread_out(wanted, 1.25 * WORDS)):
         thread = {"arrowstyle": "-", "color": line.get_color(), "lw": 0.5, "shrinkA": 0, "shrinkB": 2}
         axis.annotate(
             str(line.get_label()), end, (8, place - height), textcoords="offset points", size=WORDS, va="center",
             color=line.get_color(), annotation_clip=False, arrowprops=thread if abs(place - height) > 2 else None,
         )  # fmt: skip
+
+
+def _way_out(axis: "Axes", line: "Line2D", lines: Sequence["Line2D"]) -> int:
+    """Return where the words at a line's end are out of the way of a line that goes on there: 1 above, -1 below, or 0.
+
+    It is 0, too, where the other passes at a distance.
+    """
+    x, y = (float(np.asarray(data)[-1]) for data in line.get_data())
+    for other in lines:
+        xs, ys = (np.asarray(data, dtype=float) for data in other.get_data())
+        if other is not line and xs.min() <= x < xs.max():
+            passing = float(np.interp(x, xs, ys))
+            low, high = (axis.transData.transform((x, value))[1] for value in (passing, y))
+            if abs(high - low) * 72 / axis.figure.dpi < 1.25 * WORDS:
+                return 1 if y >= passing else -1
+    return 0
 
 
 def spread_out(places: Sequence[float], gap: float) -> list[float]:
