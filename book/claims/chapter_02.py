@@ -16,6 +16,6 @@ def free() -> float:
     return sampling.BLOCK**2 - sampling.measurements(0.1)
 
 
-@claim("`CycleSpinning` accepts any prior, and 264 is a multiple of 8.", 0)
-def multiple() -> float:
-    return 264 % 8
+@claim("The sides must be multiples of 8, which 264 is and the 132 of `tuning` is not")
+def multiple() -> bool:
+    return 264 % 8 == 0 != 132 % 8

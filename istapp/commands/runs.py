@@ -22,7 +22,7 @@ def add(command: Adder) -> None:
     journey = command(
         campaign, "pack what a bare GPU machine needs, bring back what came of it, or merge it", "pack runs/travel"
     )
-    journey.add_argument("what", choices=("pack", "out", "merge"), help="in, out, and home again; see `travel`")
+    journey.add_argument("what", choices=("pack", "out", "merge"), help="what goes in, what comes out, and home again")
     journey.add_argument("folder", type=Path, metavar="FOLDER", help="to fill, to read, or of the pieces")
     journey.add_argument("to", type=Path, nargs="?", metavar="TO", help="with out: where the pieces go")
     journey.add_argument("--sets", nargs="+", default=[], metavar="NAME", help="with pack: these and no others")
@@ -46,7 +46,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
         "--queue", action="store_true",
         help="take the unfinished ones in order of worth; on a GPU with --minutes: the next group, done in that time",
     )  # fmt: skip
-    parser.add_argument("--group", metavar="NAME", help="this group in --minutes, on equal pixels; see `clock`")
+    parser.add_argument("--group", metavar="NAME", help="this group in --minutes, every run on equally many pixels")
     parser.add_argument("--minutes", type=minutes, default=math.inf, help=MINUTES)
     parser.add_argument(
         "--pixels", type=pixels, metavar="N", help="budget, such as 300e6; extends a run that is done"
@@ -63,9 +63,9 @@ def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", nargs="*", metavar="NAME", help="Table 1's time column instead (default: all)")
     parser.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="shipped networks of these methods")
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="keep the rows there (default: only print them)")
-    parser.add_argument("--stages", type=whole(1, 100), nargs="+", default=[9], metavar="K")
-    parser.add_argument("--channels", type=whole(1, 512), nargs="+", default=[16], metavar="C")
-    parser.add_argument("--side", type=whole(1, 4096), nargs="+", default=[256], help="of the image, in pixels")
+    parser.add_argument("--stages", type=whole(1, 100), nargs="+", default=[9], metavar="K", help="default 9")
+    parser.add_argument("--channels", type=whole(1, 512), nargs="+", default=[16], metavar="C", help="default 16")
+    parser.add_argument("--side", type=whole(1, 4096), nargs="+", default=[256], help="of the image (default 256)")
     parser.add_argument("--batch", type=whole(1, 4096), default=8, help="of a training step (default 8)")
     device(parser)
 

@@ -1,6 +1,6 @@
 """How fast this machine is: forward passes and training steps beside the plain eager float32 ones, in one process.
 
-    istapp benchmark                                          ISTA-Net++ of a few sizes
+    istapp benchmark                                          ISTA-Net++ of one small size
     istapp benchmark --stages 20 --channels 32 --side 256     one size
     istapp benchmark --networks reconnet ista-net-plus        what is shipped of these methods
 

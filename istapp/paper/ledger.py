@@ -206,7 +206,8 @@ def headline(found: Iterable[Entry]) -> str:
     found = list(found)
     own, rest = ([e for e in found if (e.kind == "cell") == wanted] for wanted in (True, False))
     cells, others = tally(own), tally(rest)
-    part = sum(e.part is not None and e.ours is None for e in own)
+    decided = {verdicts.REPLICATED, verdicts.EXCEEDED}
+    part = sum(e.part is not None and e.ours is None and not decided & set(e.verdicts) for e in own)
 
     def but(number: int, what: str = "not") -> str:
         """Say in brackets how many are not."""
@@ -216,8 +217,8 @@ def headline(found: Iterable[Entry]) -> str:
         f"Of {len(own)} PSNR cells in the paper's tables, {cells[verdicts.REPRODUCED]} are reproduced by the authors' "
         f"released weights in our evaluation {but(cells[verdicts.NOT_REPRODUCED])}, and {cells[verdicts.REPLICATED]} "
         f"are replicated and {cells[verdicts.EXCEEDED]} exceeded by our own runs at the paper's size "
-        f"{but(cells[verdicts.NOT_REPLICATED])}. Beside {part} stands such a run after a part of its training, "
-        f"beside {cells[verdicts.LAPTOP]} others only a smaller network; these decide nothing. "
+        f"{but(cells[verdicts.NOT_REPLICATED])}. Beside {part} others stands such a run after a part of its training, "
+        f"beside {cells[verdicts.LAPTOP]} only a smaller network; these decide nothing. "
         f"{cells[verdicts.NOT_RUN]} cells are not run yet, and {cells[verdicts.NOT_MEASURABLE]} cannot be measured. "
         f"Of the {len(rest)} other numbers, {others[verdicts.ADDS_UP]} add up "
         f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and "

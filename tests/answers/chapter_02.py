@@ -94,6 +94,7 @@ CASES = {
         (lambda y, s, prior, lam: solvers.ista(y, s, prior, lam, 100).x, IMAGE),
         (lambda y, s, prior, lam: s.adjoint(y), IMAGE),
         (lambda y, s, prior, lam: warm(y, s, prior, lam, each=60), IMAGE),
+        (lambda y, s, prior, lam: solvers.ista(y, s, prior, lam, 200, track=False).x, IMAGE),
     ],
     "2.5": [(fista(True),), (fista(False),), (plain,), (lambda y, s, prior, lam, n, step, x: x,)],
     "2.6": [
