@@ -351,7 +351,7 @@ def test_the_headline_counts_psnr_cells_first_and_every_number_once(empty, whole
     assert ledger.headline(found).startswith(
         f"Of {CELLS} PSNR cells in the paper's tables, 2 are reproduced by the authors' released weights in our "
         "evaluation (0 are not), and 1 are replicated and 0 exceeded by our own runs at the paper's size (1 is not). "
-        "Beside 0 stands such a run after a part of its training, beside 1 others only a smaller network; these "
+        "Beside 0 others stands such a run after a part of its training, beside 1 only a smaller network; these "
     )
     waiting = sum(set(e.verdicts) <= {*verdicts.OPEN, NOT_MEASURABLE} for e in cells)
     assert f"{ledger.tally(cells)[NOT_RUN]} cells are not run yet" in ledger.headline(found) and waiting == CELLS - 3

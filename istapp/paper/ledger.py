@@ -209,9 +209,9 @@ def headline(found: Iterable[Entry]) -> str:
     decided = {verdicts.REPLICATED, verdicts.EXCEEDED}
     part = sum(e.part is not None and e.ours is None and not decided & set(e.verdicts) for e in own)
 
-    def but(number: int, what: str = "not") -> str:
+    def but(number: int, what: str = "not", verbs: tuple[str, str] = ("is", "are")) -> str:
         """Say in brackets how many are not."""
-        return f"({number} {'is' if number == 1 else 'are'} {what})"
+        return f"({number} {verbs[number != 1]} {what})"
 
     return (
         f"Of {len(own)} PSNR cells in the paper's tables, {cells[verdicts.REPRODUCED]} are reproduced by the authors' "
@@ -221,7 +221,7 @@ def headline(found: Iterable[Entry]) -> str:
         f"beside {cells[verdicts.LAPTOP]} only a smaller network; these decide nothing. "
         f"{cells[verdicts.NOT_RUN]} cells are not run yet, and {cells[verdicts.NOT_MEASURABLE]} cannot be measured. "
         f"Of the {len(rest)} other numbers, {others[verdicts.ADDS_UP]} add up "
-        f"({others[verdicts.DOES_NOT_ADD_UP]} do not) and "
+        f"{but(others[verdicts.DOES_NOT_ADD_UP], verbs=('does', 'do'))} and "
         f"{others[verdicts.COUNTED]} are counted {but(others[verdicts.COUNTED_OTHERWISE], 'counted otherwise')}."
     )
 
