@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from books import CHAPTER, COVER, ROOT, TOLD, WORDS, build, faults, write_chapter
-from pipeline import BuildError, execute, keys
+from pipeline import BuildError, execute, keys, notebooks
 from pipeline.address import write_address
 
 pytestmark = pytest.mark.xdist_group("build")  # one worker builds the book for all tests of this file
@@ -149,3 +150,28 @@ def test_weights_read_by_native_code_belong_to_the_key(tmp_path):
     code = f"from istapp.method import weights; weights.load({str(weights)!r})"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | environment, cwd=ROOT)
     assert str(weights) in record.read_text().splitlines()
+
+
+def test_the_authors_weights_belong_to_the_key_of_who_asks_for_them(monkeypatch):
+    (chapter,) = (n for n in notebooks.chapters() if n.name.startswith("06"))
+    monkeypatch.delenv("ISTAPP_OFFICIAL", raising=False)
+    without = keys.key(chapter, {}, set(), set())
+    monkeypatch.setenv("ISTAPP_OFFICIAL", "/there")
+    changed = keys.changes(without, keys.key(chapter, {}, set(), set()))
+    assert len(changed) == 1 and "ISTAPP_OFFICIAL" in changed[0]
+
+
+def test_data_that_changes_under_a_running_chapter_is_no_good_result(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISTAPP_DATA", str(tmp_path))
+    monkeypatch.setattr(execute, "EXECUTED", tmp_path / "e")
+    monkeypatch.setattr(execute, "FAILED", tmp_path / "f")
+
+    def run(notebook, parameters, output):
+        output.write_text("{}")
+        time.sleep(0.05)
+        (tmp_path / "rows.csv").write_text("new")
+        return {"ISTAPP_DATA/rows.csv"}, {"python"}
+
+    monkeypatch.setattr(execute, "run", run)
+    with pytest.raises(BuildError, match="changed while it ran"):
+        execute.execute(notebooks.chapters()[0], {})

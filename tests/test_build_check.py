@@ -1,5 +1,6 @@
 """The HTML checks: a clean pair of pages passes, and each planted fault is found, alone and by name."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,11 @@ def test_what_a_command_of_the_module_finds_is_a_fault_of_the_pages(tmp_path, ch
     assert check(tmp_path) == ["a page: no longer holds"]
     (package / "__main__.py").write_text(f"{body}print('all is well')\n")
     assert check(tmp_path) == []
+
+
+@pytest.mark.parametrize("ask", [claim_faults, ledger_faults])
+def test_a_check_that_was_killed_is_a_fault(monkeypatch, tmp_path, ask):
+    dead = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr("pipeline.check._asked", lambda *_: dead)
+    (fault,) = ask(tmp_path)
+    assert "-9" in fault

@@ -232,3 +232,17 @@ def test_yes_or_no_is_asked_for_as_true_or_false() -> None:
 def test_closeness_is_relative_and_knows_shapes() -> None:
     assert close(1e6, 1e6 + 0.1) and not close(1.0, 1.1)
     assert not close(torch.ones(2), torch.ones(1, 2))
+
+
+def test_infinity_is_near_nothing():
+    inf = math.inf
+    assert not close(inf, 5) and not close(5, -inf) and not close(inf, inf)
+    assert close(5, 5 + 1e-7)
+    check_2_6 = importlib.import_module("istapp.exercises.chapter_02").check_2_6
+    assert check_2_6(lambda *_: inf, lambda *_: inf).passed is False
+
+
+@pytest.mark.parametrize(("asked", "answer"), [(truth, torch.tensor([True, False])), (number, 10**400)])
+def test_an_answer_of_the_wrong_kind_is_told_in_words(asked, answer):
+    with pytest.raises(Wrong):
+        asked(answer, "it")

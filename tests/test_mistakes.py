@@ -200,3 +200,16 @@ def test_a_polite_kill_leaves_nothing(folder: Path) -> None:
                           stderr=subprocess.PIPE)  # fmt: skip
     assert (done.returncode, done.stderr) == (130, "istapp: stopped\n")
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "file"] and Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("CUDA out of memory. Tried to allocate 2 GiB", True),
+        ("DefaultCPUAllocator: can't allocate memory: you tried", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("required rank 4 tensor to use channels_last memory format", False),
+    ],
+)
+def test_only_a_want_of_memory_is_told_as_one(words, known):
+    assert (told(RuntimeError(words)) is not None) == known

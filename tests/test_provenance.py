@@ -106,3 +106,10 @@ def test_tensors_hash_depends_on_content_only():
     ):
         assert provenance.tensors_hash(other) != whole
     assert provenance.tensors_hash({"scalar": torch.tensor(1.0)}) != provenance.tensors_hash({})
+
+
+def test_a_tree_that_git_cannot_look_through_is_not_called_clean(no_git, monkeypatch):
+    said = {"rev-parse": "0123456789ab", "ls-files": "provenance.py", "status": None}
+    monkeypatch.setattr(provenance, "_git", lambda what, *rest: said[what])
+    monkeypatch.delenv("ISTAPP_COMMIT", raising=False)
+    assert provenance.commit() == "0123456789ab-dirty"

@@ -15,6 +15,7 @@ from istapp.experiments import queue
 from istapp.experiments.campaigns import ALL, FIVE, LAPTOP
 from istapp.experiments.evaluation import evaluate, read_rows
 from istapp.experiments.queue import Places
+from istapp.experiments.rows import COLUMNS, write_rows
 from istapp.images import datasets, registry
 from istapp.methods import Network
 from istapp.paper import artefacts, reproduce, results
@@ -269,3 +270,13 @@ def test_shipped_rows_lie_where_the_plan_looks_for_them() -> None:
             continue
         names = {row["run"] or row["method"] for row in read_rows(path)}
         assert names == {path.stem}, f"{path.name} holds rows of {names}"
+
+
+def test_rows_of_another_form_are_no_rows_of_the_table(places: Places) -> None:
+    one = Evaluation("fista", "", "photos", (0.37,))
+    given = {"method": "fista", "dataset": "photos", "ratio": "37", "seed": "0", "psnr": "20", "seconds": "1"}
+    own = [dict.fromkeys(COLUMNS, "") | given | {"image": name} for name, _ in one.rows()]
+    write_rows(places.rows_of("fista"), [row | {"variant": "lambda 0.1, 10 iterations"} for row in own])
+    assert len(missing(one, places)) == len(own)
+    write_rows(places.rows_of("fista"), own)
+    assert not missing(one, places)

@@ -236,3 +236,31 @@ def test_nothing_is_concluded_from_what_is_not_finite(bad):
     ):
         with pytest.raises(UserError):
             conclude()
+
+
+def test_a_repetition_after_a_part_of_its_training_is_no_spread(monkeypatch):
+    base = "ista-net-pp-table4-e"
+    rows = whole(27.5, run=base) + whole(26.5, run=f"{base}-seed2")
+    monkeypatch.setattr(results, "trained", {base: 1.0, f"{base}-seed2": 0.05}.get)
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1, base).spread is None
+    monkeypatch.setattr(results, "trained", lambda run: 1.0)
+    assert results.cell(rows, "ista-net-pp", "Set11", 0.1, base).spread > 0.7
+
+
+def test_an_empty_line_is_named_and_shifts_no_other(tmp_path):
+    store(tmp_path / "a.csv", [row("house", ratio="10", ssim=""), row(ratio="10", ssim="")])
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "a.csv").write_text("\n".join([*lines[:2], "", *lines[2:]]) + "\n")
+    with pytest.raises(UserError, match="line 3 is empty"):
+        results.load(tmp_path)
+
+
+def test_a_row_that_stands_twice_is_named(tmp_path):
+    for file in ("a.csv", "b.csv"):
+        store(tmp_path / file, [row("house", ratio="10", ssim="")])
+    with pytest.raises(UserError, match=r"b\.csv, line 2: stands in a\.csv, line 2 as well"):
+        results.load(tmp_path)
+
+
+def test_the_difference_on_a_single_image_is_never_resolved():
+    assert not results.difference([row("a", 31)], [row("a", 30)]).resolved

@@ -22,7 +22,8 @@ def lead_of_train400(dataset: str, ratio: int) -> results.Difference:
     runs = "ista-net-pp-laptop-fig4-k5-c16", "ista-net-pp-laptop-train91"
     same = {"dataset": dataset, "ratio": ratio, "seed": "0", "variant": ""}
     rows = results.load()
-    return results.difference(*(results.select(rows, run=run, **same) for run in runs))
+    one, two = (results.select(rows, run=run, **same) for run in runs)
+    return results.difference(one, two)
 
 
 @claim("At 10 % the small network trained on Train400 is *behind* the one trained on Train91, on both sets")

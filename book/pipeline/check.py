@@ -115,13 +115,18 @@ def alt_faults(folder: Path, pages: dict[Path, Page]) -> list[str]:
 def claim_faults(root: Path) -> list[str]:
     """Sentences of the project at `root` with a number that no longer holds: see `istapp.paper.claims`."""
     done = _asked(root, root / "book" / "claims", "istapp", "claims")
-    return (done.stdout or done.stderr).splitlines() if done and done.returncode else []
+    return _said(done, "claims", done.stdout or done.stderr) if done and done.returncode else []
 
 
 def ledger_faults(root: Path) -> list[str]:
     """Entries of the ledger at `root` that do not follow from the rows, and results changed by hand."""
     done = _asked(root, root / "data" / "results" / "ledger.csv", "istapp", "ledger")
-    return done.stderr.splitlines() if done and done.returncode else []
+    return _said(done, "ledger", done.stderr) if done and done.returncode else []
+
+
+def _said(done: "subprocess.CompletedProcess[str]", command: str, words: str) -> list[str]:
+    """What a check that failed said, or that it said nothing: one that was killed has found nothing good."""
+    return words.splitlines() or [f"istapp {command} ended with code {done.returncode} and said nothing"]
 
 
 def _asked(root: Path, stored: Path, *command: str) -> subprocess.CompletedProcess[str] | None:

@@ -137,10 +137,13 @@ def execute(notebook: Path, parameters: dict[str, str]) -> float:
     before = keys.key(notebook, parameters, set(), set())
     output = FAILED / notebooks.name(notebook)
     output.parent.mkdir(parents=True, exist_ok=True)
-    start, used = time.perf_counter(), processor_seconds()
+    began, start, used = time.time(), time.perf_counter(), processor_seconds()
     reads, libraries = run(notebook, parameters, output)
     seconds = time.perf_counter() - start
     after = keys.key(notebook, parameters, reads, libraries)
+    for path in map(keys.located, sorted(reads)):
+        if path.is_file() and path.stat().st_mtime > began:
+            raise BuildError(f"{notebooks.name(notebook)}: {keys.label(path)} changed while it ran; build again")
     if changed := keys.changes(before | {part: after[part] for part in ("data", "libraries")}, after):
         raise BuildError(f"{notebooks.name(notebook)}: {changed[0]} while it ran; build again")
     executed, record = executed_of(notebook), {"key": after, "processor_seconds": round(processor_seconds() - used, 1)}

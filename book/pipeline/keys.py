@@ -36,6 +36,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 ASKS_FOR_DOCSTRINGS = re.compile(r"__doc__|\bgetdoc\b|\bhelp\(|\bpydoc\b")
 QUOTED = 32  # so many letters from the beginning of a line of a docstring stand in an output by no accident
 PINS = ROOT / "constraints.txt"
+OPTIONAL = ("ISTAPP_OFFICIAL",)  # of the environment: set, it belongs to the key of a chapter that names it
 
 
 def digest(path: Path) -> str:
@@ -168,7 +169,8 @@ def key(notebook: Path, parameters: dict[str, str], reads: set[str], used: set[s
     asks = any(ASKS_FOR_DOCSTRINGS.search(source) for source in sources)
     return {
         "cells": {f"{n}": hashlib.sha256(source.encode()).hexdigest()[:16] for n, source in enumerate(sources, 1)},
-        "parameters": {name: str(value) for name, value in parameters.items()},
+        "parameters": {name: str(value) for name, value in parameters.items()}
+        | {name: "set" for name in OPTIONAL if os.environ.get(name) and any(name in each for each in sources)},
         "libraries": {name: version(name) for name in sorted(used)},
         "modules": {name: code_digest(source, asks) for name, source in _sources().items()},
         "data": {name: digest(located(name)) for name in sorted(reads)},

@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: How CUDA, the processor's allocator and others say that memory is short; other errors speak of memory, too.
+WANTS = ("out of memory", "allocate memory", "enough memory")
+
 
 class UserError(ValueError):
     """A mistake in what was asked for, told in one line; the command line prints it and exits with code 2."""
@@ -31,7 +34,8 @@ def told(error: BaseException) -> str | None:
         name = error.filename if isinstance(error.filename, (str, os.PathLike)) else ""
         return f"{os.fspath(name)}: {reason(error)}" if name else reason(error)
     words = str(error)
-    if isinstance(error, MemoryError) or "memory" in words and isinstance(error, RuntimeError):
+    short = isinstance(error, RuntimeError) and any(each in words for each in WANTS)
+    if isinstance(error, MemoryError) or short:
         return "not enough memory for an image or a network of that size; --device, a smaller image or network"
     if isinstance(error, RuntimeError) and ("PytorchStreamWriter" in words or "inline_container" in words):
         return "a file could not be written: is the disk full?"  # what torch.save says of it

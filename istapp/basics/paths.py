@@ -90,6 +90,8 @@ def write_records(path: str | Path, records: Sequence[Any], add: bool = False) -
         UserError: rows are to be added, and what is there is no table.
     """
     columns = [field.name for field in fields(records[0])]
+    if add and Path(path).exists() and not set(columns) & set(read_text(path).partition("\n")[0].strip().split(",")):
+        raise UserError(f"{path} is another table: it has none of the columns {','.join(columns)}")
     texts = [{k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in asdict(each).items()} for each in records]
     write_table(path, columns, [*(read_table(path, columns) if add else []), *texts])
 
@@ -153,15 +155,20 @@ def parse_table(
     errors.
 
     Raises:
-        UserError: it has other columns or ends within a row; the message names the line.
+        UserError: it has other columns or ends within a row, or one of `headers` is asked for and a line is empty; the
+            message names the line.
     """
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         header = tuple(next(reader, ()))
         if headers and header not in map(tuple, headers):
             raise UserError(f"{path} is not {what}: its columns are not {','.join(headers[0])}")
-        for values in filter(None, reader):
+        for values in reader:
             where = f"{path}, line {reader.line_num}"
+            if not values and headers:
+                raise UserError(f"{where} is empty: the file was edited; delete that line")
+            if not values:
+                continue
             if len(values) != len(header):
                 raise UserError(
                     f"{where} has {len(values)} of {len(header)} columns: the file was cut off or edited; put back the "

@@ -47,7 +47,7 @@ def commit() -> str:
     if head is None or _git("ls-files", "--error-unmatch", "__init__.py") is None:
         return told or "unknown"
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_WRITTEN)
-    return told or f"{head}-dirty" if changed else head
+    return head if changed == "" else told or f"{head}-dirty"  # None: git gave no answer, and nobody knows
 
 
 def checkout() -> list[Path]:

@@ -83,7 +83,7 @@ def number(answer: Any, what: str) -> float:
     """
     try:
         return float(answer)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Wrong(f"{_first(what)} should be a number, and yours is {shown(answer)}.") from None
 
 
@@ -93,7 +93,9 @@ def truth(answer: Any, what: str) -> bool:
     Raises:
         Wrong: it is neither.
     """
-    if isinstance(answer, bool) or getattr(answer, "dtype", None) in (torch.bool, bool):
+    if isinstance(answer, bool):
+        return answer
+    if getattr(answer, "dtype", None) in (torch.bool, bool) and torch.as_tensor(answer).numel() == 1:
         return bool(answer)
     raise Wrong(f"{_first(what)} should be True or False, and yours is {shown(answer)}.")
 
@@ -136,7 +138,7 @@ def shown(answer: Any) -> str:
 def close(one: Any, other: Any, within: float = 1e-6) -> bool:
     """Tell whether two tensors or numbers agree, up to `within` of the larger one's size (or of 1, if that is more)."""
     one, other = (torch.as_tensor(value, dtype=torch.float64) for value in (one, other))
-    if one.shape != other.shape:
+    if one.shape != other.shape or not (one.isfinite().all() and other.isfinite().all()):
         return False
     scale = max(1.0, float(one.abs().max()), float(other.abs().max())) if one.numel() else 1.0
     return bool((one - other).abs().max() <= within * scale) if one.numel() else True

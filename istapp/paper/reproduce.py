@@ -51,10 +51,11 @@ def missing(evaluation: Evaluation, places: Places) -> Gaps:
     files = {places.rows_of(evaluation.file), paths.RESULTS / f"{evaluation.file}.csv"}
     made_by = _made_by(evaluation.run, places)
     wanted = (evaluation.method, evaluation.label, str(evaluation.seed), evaluation.run)
+    form = None if evaluation.run else methods.get(evaluation.method).variant  # what would be taken here and now
     have = {
         (row["image"], row["ratio"]) for path in files if path.exists() for row in read_rows(path)
         if (row["method"], row["dataset"], row["seed"], row["run"]) == wanted
-        and ("blockwise" in row["variant"].split("; ")) == evaluation.blockwise
+        and ("blockwise" in row["variant"].split("; ")) == evaluation.blockwise and form in (None, row["variant"])
         and row["pixels"] in ("", short(pixels(row["dataset"], row["image"]))) and made_by(row)
     }  # fmt: skip
     return [(name, ratio) for name, ratio in evaluation.rows() if (name, f"{100 * ratio:g}") not in have]

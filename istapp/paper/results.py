@@ -21,7 +21,7 @@ from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.experiments.campaigns import ALL, main_runs
 from istapp.experiments.identity import short
-from istapp.experiments.rows import is_header, read_rows
+from istapp.experiments.rows import NAME, is_header, read_rows
 from istapp.images import registry
 from istapp.method import weights
 
@@ -54,13 +54,18 @@ def load(folder: Path | None = None) -> list[Row]:
     stands, the header being line 1.
 
     Raises:
-        UserError: a file is damaged, or holds a row that no table may take: see `faulty`.
+        UserError: a file is damaged, a row stands twice, or is one that no table may take: see `faulty`.
     """
     rows = [_numbers(row) | {"file": path.name, "line": line}
             for path in files(folder) for line, row in enumerate(read_rows(path), 2)]  # fmt: skip
+    seen: dict[tuple[str, ...], Row] = {}
     for row in rows:
+        where = f"{row['file']}, line {row['line']}"
         if fault := faulty(row):
-            raise UserError(f"{row['file']}, line {row['line']}: {fault}; delete that line and take the row again")
+            raise UserError(f"{where}: {fault}; delete that line and take the row again")
+        first = seen.setdefault((*(str(row[column]) for column in NAME), row["pixels"]), row)
+        if first is not row:
+            raise UserError(f"{where}: stands in {first['file']}, line {first['line']} as well; delete one of the two")
     return rows
 
 
@@ -268,11 +273,16 @@ def first_matrix(rows: list[Row]) -> list[Row]:
 def spread(rows: Iterable[Row], run: str) -> float | None:
     """Return the standard deviation in dB of a run's means over sampling matrices, and over its repetitions.
 
-    Repetitions are experiments that say so. The images are fixed: they are the set, not a sample of anything.
+    Repetitions are experiments that say so and have seen as much of their training. The images are fixed: they are the
+    set, not a sample of anything.
     """
-    groups: dict[tuple[str, str], list[float]] = {}
+    rows, groups = list(rows), dict[tuple[str, str], list[float]]()
+    again = {
+        name for name in {row["run"] for row in rows}
+        if name in ALL and ALL[name].repeats == run and (edition(name), share(name)) == (edition(run), share(run))
+    }  # fmt: skip
     for row in rows:
-        if row["run"] == run or (row["run"] in ALL and ALL[row["run"]].repeats == run):
+        if row["run"] in {run, *again}:
             groups.setdefault((row["run"], row["seed"]), []).append(row["psnr"])
     largest = max(map(len, groups.values()), default=0)
     means = [_finite(fmean(values), f"a mean of {run}") for values in groups.values() if len(values) == largest]
@@ -290,8 +300,8 @@ class Difference:
 
     @property
     def resolved(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out zero; that of a single image says nothing."""
+        return self.images > 1 and (self.low > 0 or self.high < 0)
 
 
 def difference(ours: Iterable[Row], theirs: Iterable[Row], draws: int = 10_000) -> Difference:
