@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import distributed
 
 from istapp.basics.errors import UserError
 from istapp.images import datasets
@@ -42,6 +43,7 @@ from istapp.training import (
 )
 from istapp.training.draws import Draws
 from istapp.training.muon import Muon, orthogonalise
+from istapp.training.parallel import Peers
 from istapp.training.patches import Patches
 from istapp.training.trainer import Trainer
 
@@ -670,3 +672,34 @@ def test_float16_scales_its_loss(tmp_path: Path) -> None:
     exact = train(a_run(precision="float32"))
     # Its first steps overflow and are left out, until the scale is found.
     assert result.done and abs(result.curve[-1]["psnr_50"] - exact.curve[-1]["psnr_50"]) < 1
+
+
+def test_what_overflows_for_one_optimiser_stops_the_step_of_all() -> None:
+    """In float16 a gradient may be no number; the clipping would hand that on to every other one."""
+    trainer = Trainer(a_run(precision="float16"))
+    compute = trainer.compute
+    for _ in range(15):  # until the scale has settled
+        trainer.one_step()
+
+    def broken(x: torch.Tensor) -> torch.Tensor:
+        """Compute as usual, and spoil one number."""
+        loss = compute(x)
+        trainer.network.get_parameter("stages.0.block1.conv1.weight").grad[0, 0, 0, 0] = math.nan
+        return loss
+
+    trainer.compute, before = broken, trainer.scaler.get_scale()
+    weights = [p.detach().clone() for p in trainer.network.parameters()]
+    trainer.one_step()
+    assert trainer.scaler.get_scale() < before
+    assert all(torch.equal(p, kept) for p, kept in zip(trainer.network.parameters(), weights, strict=True))
+
+
+def test_every_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "set_device", said.append)
+    monkeypatch.setattr(distributed, "init_process_group", said.append)
+    Peers("cuda")
+    Peers("cpu")
+    assert said == [1, "nccl", "gloo"]

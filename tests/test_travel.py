@@ -16,6 +16,7 @@ from istapp.experiments.plan import Plan
 from istapp.experiments.queue import Places
 from istapp.method import weights
 from istapp.training import ours, state
+from istapp.training.parallel import Peers
 
 STEP = 4 * 33**2
 
@@ -157,3 +158,56 @@ def test_weights_that_saw_more_stay(home: Places, tmp_path: Path) -> None:
     travel.merge(pieces, said.append)
     assert weights.header(home.weights_of("ista-net-pp-a"))["pixels"] == 20 * STEP
     assert not home.rows_of("ista-net-pp-a").exists() and any("has seen more pixels" in line for line in said)
+    aside = paths.RUNS / "left-out"
+    assert weights.header(aside / "ista-net-pp-a.safetensors")["pixels"] == 8 * STEP
+    assert read_rows(aside / "ista-net-pp-a.csv")
+
+
+def test_a_state_at_home_gives_way_to_what_it_became(home: Places, tmp_path: Path) -> None:
+    run = campaigns.ALL["ista-net-pp-a"]
+    assert not queue.run(run, minutes=0, places=home, quiet=True)
+    travel.merge(journey(home, tmp_path), lambda _: None)
+    assert queue.status(run.id, home) == "done" and not state.exists(home.runs / run.id)
+    assert state.exists(home.runs / f"{run.id}.stable")
+
+
+def test_a_fall_travels_with_the_state_before_it(home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = campaigns.ALL["ista-net-pp-a"]
+    monkeypatch.setattr(queue, "_finish", lambda *_: None)  # keeps the falling state
+    queue.run(run, places=home, quiet=True)
+    travel.pack(tmp_path / "bag", ["photos"], say=lambda _: None)
+    assert {path.name.split(".")[1] for path in (tmp_path / "bag").glob("*.pt")} == {"stable"}
+    Plan(pixels={"one": 8.0 * STEP}, final=["one"], path=home.runs / "plan.json").write()
+    travel.pack(tmp_path / "bag", ["photos"], say=lambda _: None)
+    assert len(list((tmp_path / "bag").glob("*.pt"))) == 2
+
+
+def test_a_budget_that_was_reopened_stays_open(home: Places, tmp_path: Path) -> None:
+    home.runs.mkdir(parents=True)
+    Plan(pixels={"one": 4e9}, final=["one"], path=home.runs / "plan.json").write()
+    folder = tmp_path / "there"
+    folder.mkdir()
+    Plan(pixels={"one": 2e10}, path=folder / "plan.json").write()
+    travel.out(folder, tmp_path / "pieces", lambda _: None)
+    travel.merge(tmp_path / "pieces", lambda _: None)
+    assert Plan.of(home).final == [] and Plan.of(home).pixels == {"one": 2e10}
+
+
+def test_a_run_that_is_only_begun_is_asked_to_go_on(home: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its pixels named it would be taken for done, and the queue would ask for it for ever."""
+    begun = dataclasses.replace(
+        campaigns.ALL["ista-net-pp-a"], recipe=ours(80 * STEP, batch=4, gpu_batch=8, blocks=1), training_set="photos",
+    )  # fmt: skip
+    for name, runs in {"ALL": {begun.id: begun}, "CAMPAIGN_1": [begun], "CAMPAIGN_2": [], "LAPTOP": []}.items():
+        monkeypatch.setattr(campaigns, name, runs)
+    queue.run(begun, places=home, quiet=True, pixels=8 * STEP)
+    asked: list[float | None] = []
+    monkeypatch.setattr(queue, "run", lambda e, *_, pixels=None, **__: asked.append(pixels))
+    queue.work_off(1, "cuda", home, say=lambda _: None)
+    assert asked == [begun.recipe.pixels]
+
+
+def test_only_the_first_of_several_processes_writes(home: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Peers, "first", property(lambda _: False))
+    assert queue.run(campaigns.ALL["ista-net-pp-a"], places=home, quiet=True)
+    assert not home.weights_of("ista-net-pp-a").exists() and not home.rows_of("ista-net-pp-a").exists()

@@ -30,6 +30,7 @@ from istapp.methods import get
 from istapp.training import Result, Run, halved_where_free, train
 from istapp.training import state as states
 from istapp.training.benchmark import share_of_peak
+from istapp.training.parallel import Peers
 
 __all__ = [
     "Experiment", "Places",
@@ -158,7 +159,8 @@ def run(
         seen, all_ = result.pixels / 1e6, experiment.recipe.pixels / 1e6
         say(f"{experiment.id}: {seen:.1f} of {all_:.1f} million pixels; the same command goes on from here")
         return False
-    _finish(experiment, places, job, result, say)
+    if Peers().first:  # of several processes on one run
+        _finish(experiment, places, job, result, say)
     return True
 
 
@@ -250,7 +252,8 @@ def work_off(
             break
         if together == 1 or len(waiting) == 1:
             say(f"{waiting[0].id}: {left:.1f} min left for it")
-            if not run(waiting[0], left, device_name, places, say):
+            wanted = waiting[0].recipe.pixels if is_only_begun(waiting[0], places) else None
+            if not run(waiting[0], left, device_name, places, say, pixels=wanted):
                 break
             done.append(waiting[0].id)
         else:
@@ -267,7 +270,9 @@ def _side_by_side(names: Sequence[str], minutes: float, device_name: str, places
     """Run several experiments in processes of their own and wait for them."""
     out = ["--out", str(places.runs)] if places.runs == places.weights else []
     command = [sys.executable, "-m", "istapp", "train", "--minutes", f"{minutes:.2f}", "--device", device_name, *out]
-    processes = [subprocess.Popen([*command, name]) for name in names]
+    begun = [e for e in map(find, names) if is_only_begun(e, places)]
+    more = {e.id: ["--pixels", f"{e.recipe.pixels:.0f}"] for e in begun}
+    processes = [subprocess.Popen([*command, name, *more.get(name, [])]) for name in names]
     failed = [name for name, process in zip(names, processes) if process.wait() != 0]
     if failed:
         raise UserError(f"these runs failed, see above: {', '.join(failed)}")

@@ -14,6 +14,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from istapp.basics.errors import UserError
@@ -63,7 +64,7 @@ def pack(folder: Path, sets: Sequence[str] = (), group: str | None = None, say: 
     if plan.path and plan.path.exists():
         shutil.copy2(plan.path, folder)
     for run in own:
-        for path in _newest_state(home.runs / run.id):
+        for path in _newest_state(home.runs / run.id, name in plan.final):
             shutil.copy2(path, folder)
     size, code = _bytes(folder.iterdir()), _bytes(checkout())
     for path in sorted(folder.iterdir()):
@@ -88,12 +89,13 @@ def _sets_of(own: Sequence[campaigns.Experiment], say: Say) -> list[str]:
     return found
 
 
-def _newest_state(prefix: Path) -> list[Path]:
-    """Return the files of the state that a run goes on from: the newest, or the one before the rate fell."""
-    for each in (prefix, prefix.with_name(f"{prefix.name}.stable")):
-        if files := state.files(each):
-            return files
-    return []
+def _newest_state(prefix: Path, final: bool) -> list[Path]:
+    """Return the files that a run goes on from: a rate that falls goes on to a `final` budget, else from before it."""
+    newest, stable = state.files(prefix), state.files(prefix.with_name(f"{prefix.name}.stable"))
+    kept = state.peek(prefix)
+    if kept is None or kept["decay_from"] is None or not stable:
+        return newest or stable
+    return [*newest, *stable] if final else stable
 
 
 def _bytes(files: Iterable[Path]) -> int:
@@ -142,7 +144,8 @@ def _kind(name: str) -> str:
 def merge(source: Path, say: Say = print) -> None:
     """Bring pieces home: weights, curves and rows into data/, states and plan into runs/.
 
-    Weights that have seen more pixels than those that come stay, with their curve and rows.
+    Weights that have seen more pixels than those that come stay, with their curve and rows; what came is kept beside
+    the states, in ``left-out``, for whoever decides by more than pixels.
 
     Raises:
         UserError: a piece is missing, or a file is not what its name says; then nothing is merged.
@@ -158,7 +161,9 @@ def merge(source: Path, say: Say = print) -> None:
             if kind == "weights" and _is_more(home.weights_of(run), path):
                 refused.add(run)
             if run in refused:
-                say(f"{path.name}: left out, {home.weights_of(run).name} has seen more pixels")
+                aside = home.runs / "left-out" / path.name
+                write_atomically(aside, lambda beside, path=path: shutil.copyfile(path, beside))
+                say(f"{path.name}: to {aside.parent.name}/, since {home.weights_of(run).name} has seen more pixels")
                 continue
             say(f"{path.name}: {_MERGE[kind](path, home)}")
 
@@ -210,6 +215,11 @@ def _take_weights(path: Path, home: Places) -> str:
     if target.exists() and weights.header(target).get("weights_hash") != weights.header(path).get("weights_hash"):
         home.rows_of(path.stem).unlink(missing_ok=True)  # rows of the weights that go
     write_atomically(target, lambda beside: shutil.copyfile(path, beside))
+    begun = home.runs / path.stem
+    with suppress(UserError):  # a damaged one is told by whoever wants to go on from it
+        kept = state.peek(begun)
+        if kept and kept["pixels"] <= weights.header(path).get("pixels", 0):
+            state.remove(begun)  # the run went further elsewhere; this would make it unfinished again
     return f"to {target.parent.name}/"
 
 
@@ -246,6 +256,7 @@ def _take_plan(path: Path, home: Places) -> str:
     for name in ("pixels", "final", "visits", "ways", "died"):
         mine, value = getattr(old, name), getattr(new, name)
         setattr(old, name, list(dict.fromkeys([*mine, *value])) if isinstance(mine, list) else {**mine, **value})
+    old.final = [group for group in old.final if group in new.final or group not in new.pixels]
     old.trying = {}
     old.write()
     return f"to {home.runs.name}/"

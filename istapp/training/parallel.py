@@ -10,14 +10,17 @@ class Peers:
     """The processes of this run; one alone where torchrun did not start more.
 
     All peers draw the same random batch, each computes on its slice, and the gradients are averaged, so n peers compute
-    what one would with the same batch.
+    what one would with the same batch: but for what a loss draws itself and for the statistics of a batch, which are
+    each peer's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
+        if self.count > 1 and device == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if self.count > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            distributed.init_process_group("nccl" if device == "cuda" else "gloo")
 
     @property
     def first(self) -> bool:

@@ -53,7 +53,7 @@ class Trainer:
 
     def __init__(self, run: Run) -> None:
         self.run, self.recipe, self.settle = run, run.recipe.on(run.device), run.settle
-        self.peers, self.device = Peers(), torch.device(run.device)
+        self.peers, self.device = Peers(run.device), torch.device(run.device)
         if self.device.type == "cuda":
             exact_float32()
         self.training, self.validation = split(run.images)
@@ -274,16 +274,22 @@ class Trainer:
             self._refuse_what_is_not_finite()
 
     def _update(self, factor: float) -> None:
-        """Let every optimiser take its step, the rates multiplied by `factor`, the gradient clipped."""
+        """Let every optimiser take its step, the rates multiplied by `factor`, the gradient clipped.
+
+        Where float16 overflows for one of them, none steps.
+        """
+        self.peers.average(self.network)
         for optimiser in self.optimisers:
             self.scaler.unscale_(optimiser)
-        self.peers.average(self.network)
-        if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        whole, scaled = True, self.scaler.is_enabled()
+        if self.recipe.clip or scaled:
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip or math.inf)
+            whole = not scaled or bool(norm.isfinite())
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = factor * group["peak"]
-            self.scaler.step(optimiser)
+            if whole:
+                self.scaler.step(optimiser)
         self.scaler.update()
 
     @torch.no_grad()
