@@ -47,8 +47,8 @@ def _each(estimate: Tensor, reference: Tensor) -> Tensor:
 def psnr(estimate: Tensor, reference: Tensor) -> float:
     r"""Return the peak signal-to-noise ratio :math:`-10\log_{10}\mathrm{MSE}` in dB of images in [0, 1].
 
-    The estimate is clipped to [0, 1] but not rounded to 8 bits. Infinite for equal images and for no others; NaN where
-    either image holds a number that is not finite. Derived in chapter 01.
+    The estimate is clipped to [0, 1] but not rounded to 8 bits. Infinite where the clipped estimate is the reference;
+    NaN where either image holds a number that is not finite. Derived in chapter 01.
 
     Raises:
         ValueError: the shapes differ or the images are empty.

@@ -39,7 +39,12 @@ def measurements(ratio: float, block: int = BLOCK) -> int:
     percent = round(100 * float(ratio), 5)
     if block == BLOCK and percent in CUSTOMARY:
         return CUSTOMARY[round(percent)]
-    return math.ceil(round(float(ratio) * block**2, 4))
+    return max(math.ceil(round(float(ratio) * block**2, 4)), 1)
+
+
+def _refuse_seed(seed: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise UserError(f"the seed of a matrix is a whole number from 0 on, not {seed!r}")
 
 
 @lru_cache(maxsize=8)
@@ -59,8 +64,7 @@ def sampling_matrix(m: int, seed: int = 0, block: int = BLOCK) -> np.ndarray:
     Raises:
         UserError: `m` is outside 1 ... block², or `seed` is no whole number from 0 on.
     """
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise UserError(f"the seed of a matrix is a whole number from 0 on, not {seed!r}")
+    _refuse_seed(seed)
     if not 1 <= m <= block**2:
         raise UserError(f"a {block} x {block} block has 1 to {block**2} measurements, not {m}")
     return _orthogonal(seed, block**2)[:m].copy()
@@ -73,8 +77,9 @@ def gaussian_sampling(ratio: float, seed: int = 0, block: int = 16) -> "BlockSam
     :math:`m = \lceil\gamma B^2\rceil`, which at 16 x 16 pixels and 10 % is 10.16 % in truth.
 
     Raises:
-        UserError: the ratio is outside (0, 1].
+        UserError: the ratio is outside (0, 1], or `seed` is no whole number from 0 on.
     """
+    _refuse_seed(seed)
     m = measurements(ratio, block)
     phi = np.random.Generator(np.random.PCG64(seed)).standard_normal((m, block**2)) / m
     return BlockSampling(ratio, seed, block, phi, kind="gaussian")
@@ -100,7 +105,8 @@ class BlockSampling:
         m: measurements per block.
         ratio: nominal CS ratio :math:`\gamma` in (0, 1], the condition that a network sees.
         seed: seed of a random matrix, None for a given one.
-        kind: ``orthonormal`` (random), ``gaussian`` (random, see `gaussian_sampling`), or the name of a given matrix.
+        kind: ``orthonormal`` (random), ``gaussian`` (random, see `gaussian_sampling`), or the name of a given matrix,
+            ``given`` where it has none.
         phi: the matrix :math:`\Phi`, (m, B²) float64.
         remembered: what methods computed from the matrix and want to find again.
     """
@@ -111,7 +117,7 @@ class BlockSampling:
         seed: int | None = 0,
         block: int = BLOCK,
         phi: np.ndarray | Tensor | None = None,
-        kind: str = "orthonormal",
+        kind: str | None = None,
     ) -> None:
         """Draw the matrix of `seed` at `ratio`, or take a given `phi` of shape (m, block²).
 
@@ -126,7 +132,9 @@ class BlockSampling:
         if phi is not None and not self.phi.isfinite().all():
             raise UserError("Phi holds numbers that are not finite")
         self.block, self.m, self.ratio = block, self.phi.shape[0], float(ratio)
-        self.seed, self.kind = seed, kind
+        # A given matrix is not the one of a seed, unless whoever gives it says that it was drawn.
+        self.kind = kind or ("orthonormal" if phi is None else "given")
+        self.seed = seed if self.kind in ("orthonormal", "gaussian") else None
         if phi is None:  # the pages say which matrices they drew, see `istapp.figures.origin`
             sys.audit("istapp.matrix", seed or 0)
         self._norm: float | None = None
@@ -148,7 +156,8 @@ class BlockSampling:
         """Return the matrix, (m, block²), in the dtype and device of `like`."""
         key = (like.dtype, like.device)
         if key not in self._copies:
-            self._copies[key] = self.phi.to(like)
+            with torch.inference_mode(False):  # a copy made in that mode would serve no gradient later
+                self._copies[key] = self.phi.to(like)
         return self._copies[key]
 
     def A(self, x: Tensor) -> Tensor:  # the operator's name in every equation
@@ -161,7 +170,8 @@ class BlockSampling:
         _refuse_integers(x)
         if x.ndim != 4 or x.shape[1] != 1 or x.shape[2] % self.block or x.shape[3] % self.block or 0 in x.shape:
             raise ValueError(
-                f"x must be (B, 1, {self.block}h, {self.block}w), not {tuple(x.shape)}; pad(image) makes it so"
+                f"x must be (B, 1, {self.block}h, {self.block}w), not {tuple(x.shape)}; pad(image) fills up the sides"
+                + ", and colours are images of their own in the batch" * (x.ndim == 4 and x.shape[1] == 3)
             )
         batch, h, w = len(x), x.shape[2] // self.block, x.shape[3] // self.block
         with _exactly(x):
@@ -200,7 +210,7 @@ class MixedSampling(BlockSampling):
     ) -> None:
         """Serve any of `ratios`, at first image i of the batch at ``ratios[i % len(ratios)]``."""
         counts = [measurements(float(ratio)) for ratio in ratios]
-        super().__init__(phi=sampling_matrix(max(counts), seed), seed=seed)
+        super().__init__(phi=sampling_matrix(max(counts), seed), seed=seed, kind="orthonormal")
         self.choices = torch.tensor([float(ratio) for ratio in ratios], device=device)
         rows = torch.arange(self.m, device=device)
         self._masks = (rows < torch.tensor(counts, device=device)[:, None]).float()[:, :, None, None]
@@ -215,6 +225,7 @@ class MixedSampling(BlockSampling):
     def renew(self, phi: Tensor) -> None:
         """Replace the matrix by another of the same shape, in place, and forget what was computed from the old one."""
         self.phi.copy_(phi)
+        self._norm = None
         self.remembered.clear()
         for copy in self._copies.values():
             copy.copy_(phi)
@@ -278,6 +289,8 @@ def pad(image: Tensor, block: int = BLOCK) -> tuple[Tensor, Callable[[Tensor], T
     _refuse_integers(image)
     least, most = torch.aminmax(image.detach()) if image.numel() else (torch.zeros(()),) * 2
     largest = float(torch.maximum(-least, most))
+    if not math.isfinite(largest):
+        raise UserError("the image holds numbers that are not finite")
     if not largest <= _FAR_OUTSIDE:
         raise UserError(f"an image lies in [0, 1] and this one reaches {largest:g}; from 0 to 255: image / 255")
     height, width = image.shape[-2:]

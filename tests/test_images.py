@@ -242,3 +242,8 @@ def test_twelve_bits_in_sixteen_are_said_and_scaled_when_asked_for(tmp_path: Pat
         assert read_image(save(tmp_path / "j.png", deep * 16)).pixels.max() == 255
     np.testing.assert_array_equal(scaled, np.round(deep / 4095 * 255))
     refused(lambda: read_image(path, bits=10), "do not fit in 10 bits")
+
+
+def test_a_crop_of_whole_rows_holds_its_own_pixels(tmp_path: Path) -> None:
+    crop = Image("a", torch.zeros(100, 100, dtype=torch.uint8)[:10])
+    assert crop.pixels.untyped_storage().nbytes() == 1000

@@ -1,5 +1,6 @@
 """A sampling matrix of one's own."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from istapp import methods
 from istapp.__main__ import main
 from istapp.basics.errors import UserError
 from istapp.experiments.evaluation import read_rows
-from istapp.method.matrices import given, read_matrix
+from istapp.method.matrices import Given, given, read_matrix
 from istapp.sampling import measurements, sampling_matrix
 
 PHI = sampling_matrix(109, seed=5)
@@ -88,7 +89,7 @@ def test_the_page_says_what_the_code_draws() -> None:
 def test_who_cannot_take_it_says_why(file: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="reconnet works only with the matrix it was trained for"):
         given(methods.get("reconnet"), file)
-    with pytest.raises(UserError, match="has 109 rows, but 30 % are 327 measurements.*the ratio 10.01"):
+    with pytest.raises(UserError, match="has 109 rows, but 30 % are 327 measurements.*the ratio 10.0091 %"):
         given(methods.get("fista"), file).sampling(0.3)
     np.save(tmp_path / "rough.npy", 2 * PHI)
     with pytest.raises(UserError, match="rows of rough.npy are not orthonormal .off by 3"):
@@ -106,3 +107,31 @@ def test_the_flag_on_the_command_line(file: Path, tmp_path: Path) -> None:
     assert main([*command, "--blockwise", "--out", str(out)]) == 0
     (row,) = read_rows(out)
     assert "matrix phi.npy " in row["variant"] and row["seed"] == ""
+
+
+def test_a_complex_mat_is_refused(tmp_path):
+    pytest.importorskip("scipy.io").savemat(tmp_path / "c.mat", {"phi": np.eye(3, 1089) + 1j})
+    with pytest.raises(UserError, match="'phi'.*complex"):
+        read_matrix(tmp_path / "c.mat")
+
+
+def test_why_a_mat_cannot_be_read_is_told(tmp_path):
+    sparse = pytest.importorskip("scipy.sparse").eye(3, 1089, format="csc")
+    pytest.importorskip("scipy.io").savemat(tmp_path / "s.mat", {"phi": sparse})
+    with pytest.raises(UserError, match="'phi' that can be read"):
+        read_matrix(tmp_path / "s.mat")
+
+
+def test_a_matrix_of_zeros_measures_nothing(tmp_path):
+    np.save(tmp_path / "z.npy", np.zeros((3, 1089)))
+    with pytest.raises(UserError, match="measures nothing"):
+        read_matrix(tmp_path / "z.npy")
+
+
+@pytest.mark.parametrize("rows", [2, 10, 273, 1089])
+def test_the_ratio_that_the_error_names_is_the_matrix_s(rows):
+    own = Given(methods.get("linear"), torch.eye(1089, dtype=torch.float64)[:rows], "m")
+    with pytest.raises(UserError) as error:
+        own.sampling(0.5)
+    percent = float(re.search(r"the ratio (\S+) %", str(error.value))[1])
+    assert own.sampling(percent / 100).m == rows

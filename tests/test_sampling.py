@@ -1,6 +1,7 @@
 """The sampling operator: its matrix, its adjoint, its convolution form, its padding."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from istapp import methods
 from istapp.basics.errors import UserError
 from istapp.methods.linear import linear_initialisation
 from istapp.sampling import (
@@ -22,7 +24,8 @@ from istapp.sampling import (
     sampling_matrix,
     valid_adjoint,
 )
-from istapp.solvers import priors
+from istapp.solvers import optimality_residual, priors
+from istapp.solvers.priors import TV
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 ratios = st.sampled_from([0.01, 0.04, 0.1, 0.13, 0.25, 0.3, 0.5, 0.77, 1.0])
@@ -226,7 +229,7 @@ def test_whole_numbers_are_refused(dtype: torch.dtype) -> None:
 def test_pixels_from_0_to_255_and_what_is_not_finite_are_refused(value: float) -> None:
     image = torch.rand(1, 1, 20, 20)
     image[..., 3, 4] = value
-    with pytest.raises(UserError, match=r"lies in \[0, 1\]"):
+    with pytest.raises(UserError, match=r"lies in \[0, 1\]" if math.isfinite(value) else "not finite"):
         pad(image)
 
 
@@ -250,3 +253,66 @@ def test_a_matrix_that_is_not_finite_is_refused() -> None:
     phi[1, 1] = np.nan
     with pytest.raises(UserError, match="not finite"):
         BlockSampling(0.25, None, 4, phi)
+
+
+def test_a_given_matrix_is_not_taken_for_a_drawn_one() -> None:
+    given_rows = BlockSampling(0.1, phi=BlockSampling(0.1).phi.flip(0))
+    assert (given_rows.kind, given_rows.seed) == ("given", None)
+    network = methods.class_of("reconnet")(0.1)
+    with pytest.raises(UserError, match="matrix it was trained for"):
+        network(torch.zeros(1, 109, 1, 1), given_rows)
+
+
+def test_an_operator_used_in_inference_mode_still_has_gradients() -> None:
+    sampling = BlockSampling(0.1, block=8)
+    with torch.inference_mode():
+        sampling.A(torch.zeros(1, 1, 8, 8))
+    x = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    sampling.A(x).sum().backward()
+    assert x.grad is not None and torch.allclose(x.grad.flatten(), sampling.phi.sum(0).float())
+
+
+def test_a_renewed_operator_forgets_its_norm() -> None:
+    mixed = MixedSampling([0.01])
+    assert mixed.norm == pytest.approx(1)
+    mixed.renew(3 * mixed.phi)
+    assert mixed.norm == pytest.approx(9)
+
+
+@pytest.mark.parametrize("seed", [None, -1, True, 1.5])
+def test_the_gaussian_matrix_wants_a_seed(seed: object) -> None:
+    with pytest.raises(UserError, match="seed"):
+        gaussian_sampling(0.1, seed)  # type: ignore[arg-type]
+
+
+def test_there_is_one_measurement_at_least() -> None:
+    assert measurements(1e-9) == 1
+
+
+def test_what_is_wrong_with_an_image_is_said() -> None:
+    with pytest.raises(ValueError, match="colours"):
+        BlockSampling(0.1, block=8).A(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(UserError, match="not finite"):
+        pad(torch.full((1, 1, 5, 5), math.nan))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_black_image_is_optimal_for_black_measurements(dtype: torch.dtype) -> None:
+    sampling = BlockSampling(0.1, block=8)
+    x, y = torch.zeros(1, 1, 8, 8, dtype=dtype), torch.zeros(1, sampling.m, 1, 1, dtype=dtype)
+    assert optimality_residual(x, y, sampling, TV(), 0.1) == 0
+
+
+def test_the_linear_estimate_takes_a_matrix_that_repeats_a_row() -> None:
+    rows = torch.from_numpy(sampling_matrix(9))
+    twice = BlockSampling(0.01, None, phi=torch.cat([rows, rows[:1]]), kind="m")
+    once, x = BlockSampling(0.01, None, phi=rows, kind="m"), torch.rand(1, 1, 33, 33)
+    linear = methods.get("linear")
+    assert torch.allclose(linear(twice.A(x), twice), linear(once.A(x), once), atol=1e-4)
+
+
+def test_the_linear_estimate_says_what_it_knows() -> None:
+    with pytest.raises(UserError, match="33 x 33"):
+        linear_initialisation(BlockSampling(0.1, block=8))
+    with pytest.raises(UserError, match="one Q for one ratio"):
+        linear_initialisation(MixedSampling([0.01, 0.1]))

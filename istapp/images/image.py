@@ -47,7 +47,8 @@ class Image:
         shape = tuple(self.pixels.shape)
         if self.pixels.dtype != torch.uint8 or len(shape) not in (2, 3) or shape[2:] not in ((), (3,)) or 0 in shape:
             raise ValueError(f"an image is uint8, (H, W) or (H, W, 3), not {self.pixels.dtype}, {shape}")
-        object.__setattr__(self, "pixels", self.pixels.contiguous())
+        own = self.pixels.contiguous()  # of whole rows this is still a view
+        object.__setattr__(self, "pixels", own if own.untyped_storage().nbytes() == own.numel() else own.clone())
 
     @property
     def colour(self) -> bool:

@@ -5,6 +5,7 @@ istapp.method.matrices.given(methods.get("fista"), "phi.npy")         in Python
 """
 
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,8 @@ def read_matrix(path: str | Path) -> Tensor:
         )
     if matrix.is_complex() or not (real := matrix.double()).isfinite().all():  # some kinds of float know no isfinite
         raise UserError(f"{path}: the matrix is not made of finite real numbers")
+    if not real.any():
+        raise UserError(f"{path}: the matrix is zero and measures nothing")
     return real
 
 
@@ -80,7 +83,7 @@ def _from_mat(path: Path) -> Tensor:
         try:
             return load_matrix(path, name)
         except UserError as error:
-            if f"holds no matrix '{name}'" not in str(error):
+            if not str(error).endswith(f"holds no matrix '{name}'"):  # else it is there and cannot be read
                 raise
     return load_matrix(path, NAMES[-1])
 
@@ -104,7 +107,7 @@ class Given(Wrapped):
         if rows != m:
             raise UserError(
                 f"{self.label} has {rows} rows, but {100 * ratio:g} % are {m} measurements of {BLOCK**2}: "
-                f"take its first {m} rows, or the ratio {100 * rows / BLOCK**2:.4g}"
+                f"take its first {m} rows, or the ratio {math.floor(1e6 * rows / BLOCK**2) / 1e4:g} %"
             )
         return BlockSampling(ratio, seed=None, phi=self.phi, kind=self.label)
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -214,7 +215,10 @@ def load_matrix(path: str | Path, name: str) -> Tensor:
     except ImportError:
         raise UserError("reading official .mat files needs SciPy: pip install scipy") from None
     try:
-        matrix = torch.from_numpy(loadmat(str(path), variable_names=[name])[name]).double()
+        found = loadmat(str(path), variable_names=[name])[name]
+        if np.iscomplexobj(found):  # a cast would drop the imaginary part
+            raise ValueError("its numbers are complex")
+        matrix = torch.from_numpy(found).double()
     except NotImplementedError:
         raise UserError(f"{path} is a file of MATLAB 7.3, which is not read: save it with -v7") from None
     except KeyError:

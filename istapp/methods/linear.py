@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from istapp.basics import paths
+from istapp.basics.errors import UserError
 from istapp.method import weights as files
 from istapp.method.base import Method
-from istapp.sampling import BLOCK, BlockSampling
+from istapp.sampling import BLOCK, BlockSampling, MixedSampling
 
 SECOND_MOMENT = paths.WEIGHTS / "second-moment.safetensors"
 
@@ -49,11 +50,22 @@ def fit_second_moment(images: Iterable[Tensor], stride: int = 7) -> Tensor:
 def linear_initialisation(sampling: BlockSampling) -> Tensor:
     r"""Return :math:`Q = C\Phi^\top(\Phi C\Phi^\top)^{-1}`, (1089, m) float64; :math:`\Phi Q = I`.
 
-    It is computed once for each operator.
+    It is computed once for each operator. Where rows of :math:`\Phi` depend on each other it is the smallest of many.
+
+    Raises:
+        UserError: the blocks are not 33 x 33 pixels, or the operator serves several ratios at once.
     """
     if "Q" not in sampling.remembered:
+        if sampling.block != BLOCK:
+            raise UserError(f"the linear estimate is known for {BLOCK} x {BLOCK} blocks, not {sampling.block}")
+        if isinstance(sampling, MixedSampling) and len(sampling.choices) > 1:
+            raise UserError("the linear estimate has one Q for one ratio: measure every ratio with its own operator")
         phi, c = sampling.phi, second_moment()
-        sampling.remembered["Q"] = torch.linalg.solve(phi @ c @ phi.T, phi @ c).T
+        try:
+            q = torch.linalg.solve(phi @ c @ phi.T, phi @ c).T
+        except torch.linalg.LinAlgError:
+            q = (torch.linalg.pinv(phi @ c @ phi.T, rtol=1e-10, hermitian=True) @ phi @ c).T
+        sampling.remembered["Q"] = q
     return sampling.remembered["Q"]
 
 

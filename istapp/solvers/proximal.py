@@ -66,7 +66,7 @@ def optimality_residual(x: Tensor, y: Tensor, sampling: Operator, prior: Prior, 
     r"""Return :math:`\|x - \mathrm{prox}_{\lambda g/L}(x - \nabla f(x)/L)\| / \|x\|`: zero exactly at a minimiser."""
     step = 1 / sampling.norm
     moved = prior.prox(x - step * gradient(x, y, sampling), step * lam)
-    return float(torch.linalg.vector_norm(x - moved) / torch.linalg.vector_norm(x).clamp(min=1e-300))
+    return float(torch.linalg.vector_norm(x - moved)) / max(float(torch.linalg.vector_norm(x)), 1e-300)
 
 
 def ista(
