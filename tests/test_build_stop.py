@@ -53,9 +53,10 @@ def within_patience(condition: Callable[[], object]) -> bool:
     return bool(condition())
 
 
-def heed_ctrl_c() -> None:
-    """Undo what a shell does to its background processes, which these tests may run in: ignoring Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_signals() -> None:
+    """Undo what a shell and `nohup` do to the processes that these tests may run in: ignoring Ctrl-C, a closed line."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def start(endless: Path) -> Iterator[Callable[[list[str]], tuple[subprocess.Pope
         (endless / "running").unlink(missing_ok=True)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(
-            arguments, cwd=endless, start_new_session=True, env=environment(), preexec_fn=heed_ctrl_c, **pipes
+            arguments, cwd=endless, start_new_session=True, env=environment(), preexec_fn=heed_signals, **pipes
         )
         begun.append(process)
         assert within_patience((endless / "running").exists)
@@ -111,7 +112,7 @@ def test_ctrl_c_ends_all_at_once(start):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_make_that_was_told_to_stop_is_recognised(number: int, tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n\t@exec sleep 100\n")
-    make = subprocess.Popen(["make"], cwd=tmp_path, preexec_fn=heed_ctrl_c)
+    make = subprocess.Popen(["make"], cwd=tmp_path, preexec_fn=heed_signals)
     try:
         (sleep,) = within_patience(psutil.Process(make.pid).children) and psutil.Process(make.pid).children()
         assert within_patience(lambda: not told_to_stop(make.pid))  # a make that starts a child looks the same
