@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -348,3 +349,15 @@ def test_two_processes_with_one_file_lose_no_row(tmp_path: Path) -> None:
         worker.join()
     assert {int(row["image"]) for row in read_rows(tmp_path / "r.csv")} == {*range(20), *range(100, 120)}
     assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_rows_are_added_to_no_table_of_another_kind(tmp_path: Path) -> None:
+    @dataclass
+    class Record:
+        x: float
+
+    path = tmp_path / "t.csv"
+    path.write_text("precious,other\n1,2\n")
+    with pytest.raises(UserError, match="another table"):
+        paths.write_records(path, [Record(5)], add=True)
+    assert path.read_text() == "precious,other\n1,2\n"
