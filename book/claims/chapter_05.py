@@ -95,3 +95,10 @@ def same_average() -> bool:
     rows = {(row["rung"], row["seed"]): row for row in ladder.read()}
     one, other = rows[ladder.BASE, "1"], rows["average over 1000 steps", "1"]
     return all(one[column] == other[column] for column in one if column.startswith("psnr_"))
+
+
+@claim("Letting Muon's weights decay as well gains nothing in so short a run")
+def decay_gains_nothing() -> bool:
+    means = {row["rung"]: float(row["mean"]) for row in ladder.read()}
+    lead = means["20 stages, rates of 0.3, weights decay"] - means["20 stages, rates of 0.3"]
+    return lead < 0.02
