@@ -171,6 +171,14 @@ def test_a_state_at_home_gives_way_to_what_it_became(home: Places, tmp_path: Pat
     assert state.exists(home.runs / f"{run.id}.stable")
 
 
+def test_a_state_at_home_of_another_run_by_that_name_stays(home: Places, tmp_path: Path) -> None:
+    run = campaigns.ALL["ista-net-pp-a"]
+    anew = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, muon_rate=0.5))
+    assert not queue.run(anew, minutes=0, places=home, quiet=True)
+    travel.merge(journey(home, tmp_path), lambda _: None)
+    assert state.exists(home.runs / run.id)
+
+
 def test_a_fall_travels_with_the_state_before_it(home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = campaigns.ALL["ista-net-pp-a"]
     monkeypatch.setattr(queue, "_finish", lambda *_: None)  # keeps the falling state

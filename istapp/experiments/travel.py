@@ -13,9 +13,10 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from istapp.basics.errors import UserError
 from istapp.basics.paths import read_table, write_atomically, write_table
@@ -218,9 +219,23 @@ def _take_weights(path: Path, home: Places) -> str:
     begun = home.runs / path.stem
     with suppress(UserError):  # a damaged one is told by whoever wants to go on from it
         kept = state.peek(begun)
-        if kept and kept["pixels"] <= weights.header(path).get("pixels", 0):
+        header = weights.header(path)
+        if kept and _is_same_run(kept["identity"], header) and kept["pixels"] <= header.get("pixels", 0):
             state.remove(begun)  # the run went further elsewhere; this would make it unfinished again
     return f"to {target.parent.name}/"
+
+
+def _is_same_run(identity: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
+    """Tell whether a state is of the run that made weights: by network, seeds, images and recipe, not by its name.
+
+    Left out of the recipe is what a device or a budget changes; what is zero may be missing.
+    """
+    free = {"name", "pixels", "decay", "decay_shape", "decay_blocks", "batch", "warm_up"}
+    own, other = ({key: value for key, value in recipe.items() if value and key not in free}
+                  for recipe in (identity["recipe"], header.get("recipe", {})))  # fmt: skip
+    same = all(identity[key] == header.get(key) for key in ("method", "seed", "matrix_seed"))
+    same = same and header.get("config", {}).items() <= identity["config"].items()  # a header names no defaults
+    return same and identity["images"] == header.get("training_hash") and own == other
 
 
 def _take_rows(path: Path, home: Places) -> str:
