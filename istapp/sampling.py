@@ -85,7 +85,7 @@ def gaussian_sampling(ratio: float, seed: int = 0, block: int = 16) -> "BlockSam
     return BlockSampling(ratio, seed, block, phi, kind="gaussian")
 
 
-def _exactly(x: Tensor) -> torch.autocast:
+def exactly(x: Tensor) -> torch.autocast:
     """Keep the operator in its input's precision where a network around it computes in bfloat16."""
     return torch.autocast(x.device.type, enabled=False)
 
@@ -174,7 +174,7 @@ class BlockSampling:
                 + ", and colours are images of their own in the batch" * (x.ndim == 4 and x.shape[1] == 3)
             )
         batch, h, w = len(x), x.shape[2] // self.block, x.shape[3] // self.block
-        with _exactly(x):
+        with exactly(x):
             blocks = x.reshape(batch, h, self.block, w, self.block).transpose(2, 3).reshape(-1, self.block**2)
             return (blocks @ self.matrix(x).T).view(batch, h, w, self.m).permute(0, 3, 1, 2).contiguous()
 
@@ -184,7 +184,7 @@ class BlockSampling:
         if y.ndim != 4 or y.shape[1] != self.m:
             raise ValueError(f"y must be (B, {self.m}, h, w), not {tuple(y.shape)}")
         batch, _, h, w = y.shape
-        with _exactly(y):
+        with exactly(y):
             blocks = y.permute(0, 2, 3, 1).reshape(-1, self.m) @ self.matrix(y)
             blocks = blocks.view(batch, h, w, self.block, self.block).transpose(2, 3)
             return blocks.reshape(batch, 1, h * self.block, w * self.block)

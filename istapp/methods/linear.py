@@ -16,7 +16,7 @@ from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.method import weights as files
 from istapp.method.base import Method
-from istapp.sampling import BLOCK, BlockSampling, MixedSampling
+from istapp.sampling import BLOCK, BlockSampling, MixedSampling, exactly
 
 SECOND_MOMENT = paths.WEIGHTS / "second-moment.safetensors"
 
@@ -72,7 +72,8 @@ def linear_initialisation(sampling: BlockSampling) -> Tensor:
 def apply_blocks(q: Tensor, y: Tensor) -> Tensor:
     """Apply Q (block², m) to the measurements of every block, (B, m, h, w) -> (B, 1, block*h, block*w)."""
     block = round(len(q) ** 0.5)
-    x = F.conv2d(y, q.to(y)[:, :, None, None])  # (B, block², h, w)
+    with exactly(y):
+        x = F.conv2d(y, q.to(y)[:, :, None, None])  # (B, block², h, w)
     return F.pixel_shuffle(x, block)
 
 
