@@ -101,8 +101,8 @@ def _small(tail: str, purpose: str, recipe: Recipe | None = None, **changes: Any
 def _small_plus(tail: str, purpose: str, stages: int, channels: int, ratio: float = 0.1, **changes: Any) -> Experiment:
     """A run of ISTA-Net+, whose training knows one ratio, one matrix and single blocks, as published."""
     config = {"stages": stages, "channels": channels, "ratio": ratio}
-    recipe = ours(_BUDGET, **_SINGLE)
-    return _small(tail, purpose, recipe, method="ista-net-plus", config=config, ratios=(ratio,), **changes)
+    given = {"method": "ista-net-plus", "config": config, "ratios": (ratio,)} | changes
+    return _small(tail, purpose, ours(_BUDGET, **_SINGLE), **given)
 
 
 #: Each rival's size in the laptop edition, at about the work on a pixel of the laptop's ISTA-Net++, minutes, and where
@@ -162,6 +162,7 @@ def _laptop() -> list[Experiment]:
         _small("", "Table 1, LDAMP's denoisers", first(120e6, batch=28, blocks=1, average=0.998), method="ldamp",
                config=denoisers, ratios=(0.1, 0.3, 0.5), minutes=12, main=True, group="ldamp-laptop"),
         *(_small_rival(method, ratio) for ratio in (0.1, 0.3, 0.5) for method in _SMALL_RIVALS),
+        _small_plus("-30", "ISTA-Net, the ancestor of ISTA-Net+", 5, 16, 0.3, method="ista-net", main=True),
     ]  # fmt: skip
 
 
