@@ -24,13 +24,22 @@ from istapp.experiments.plan import Plan
 from istapp.experiments.queue import Places
 from istapp.images import datasets
 from istapp.method import weights
+from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.training import Run, calibration, gradients, ours, state
+from istapp.training.benchmark import operations_per_pixel
 from istapp.training.calibration import Trial, calibrate, fastest
 from istapp.training.interrupts import Overdue, deadline
 from istapp.training.trainer import Trainer
 
 STEP = 4 * 33**2
+
+
+def test_what_an_operator_solves_for_once_is_no_part_of_a_step() -> None:
+    """The Q of ISTA-Net+ would pass for half its work, and make it the slowest member of a group."""
+    network = ISTANetPlus(stages=1, channels=4, ratio=0.5)
+    sampling, x = network.operator((0.5,), 0, 1), torch.rand(1, 1, 33, 33)
+    assert operations_per_pixel(network, sampling, x) == operations_per_pixel(network, sampling, x)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ from istapp.training.trainer import Trainer
 
 def operations_per_pixel(network: Network, sampling: BlockSampling, x: torch.Tensor) -> float:
     """Return the floating-point operations of one training step per pixel, forward and backward."""
+    with torch.no_grad():  # what an operator remembers, such as Q, is solved for once and is no part of a step
+        network.loss(x, sampling)
     with FlopCounterMode(display=False) as counter:
         network.loss(x, sampling).backward()
     return counter.get_total_flops() / x.numel()
