@@ -23,6 +23,7 @@ from torch import distributed
 from istapp.basics.errors import UserError
 from istapp.images import datasets
 from istapp.images.datasets import Image
+from istapp.methods.gdn import GDN
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
 from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
@@ -384,10 +385,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
         return Run(Bursting(2, 4), pictures(), budget(12), (0.1, 0.5), seed=7, keep=tmp_path / "run", quiet=True,
                    checkpoint_seconds=0.0, validate_every=4)  # fmt: skip
 
-    with pytest.raises(UserError, match="step 5: the loss or a weight of ista-net-pp is not finite"):
+    with pytest.raises(UserError, match="step 5: a loss, weight or moment of ista-net-pp is not finite"):
         train(job())
     assert state.restore(tmp_path / "run", job().identity)["step"] == 4
     assert same(train(job()).weights, train(a_run(recipe=budget(12))).weights)  # what follows is as if nothing had been
+
+
+def test_running_moments_that_are_not_finite_stop_the_run() -> None:
+    """A normalised network that blows up keeps finite weights and, in training, a finite loss."""
+    run = dataclasses.replace(a_run(recipe=budget(8)), network=GDN(channels=4, ratio=0.1), ratios=(0.1,))
+    trainer = Trainer(run)
+    run.network.R.blocks[0].norm1.running_var.fill_(torch.inf)
+    with pytest.raises(UserError, match="a loss, weight or moment of gdn is not finite any more"):
+        trainer.run_for(1)
 
 
 def test_a_state_holds_no_matrix(tmp_path: Path) -> None:

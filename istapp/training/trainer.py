@@ -193,14 +193,15 @@ class Trainer:
         """Stop a run that has diverged before anything of it is stored.
 
         Raises:
-            UserError: a loss since the last look, or a weight, is infinite or no number.
+            UserError: a loss since the last look, a weight, or a running moment is infinite or no number.
         """
-        tensors = [self.total, *self.network.parameters()]
+        moments = [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
+        tensors = [self.total, *self.network.parameters(), *moments]
         if bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all()):  # one wait for a GPU, not many
             return
         where = f"; the last good state is {self.run.keep}" if self.run.keep and state.exists(self.run.keep) else ""
         raise UserError(
-            f"step {self.step}: the loss or a weight of {self.network.name} is not finite any more; "
+            f"step {self.step}: a loss, weight or moment of {self.network.name} is not finite any more; "
             f"smaller rates may help{where}"
         )
 
