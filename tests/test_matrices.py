@@ -27,7 +27,8 @@ def file(tmp_path: Path) -> Path:
 def test_a_matrix_is_read_alike_from_every_kind_of_file(file: Path, tmp_path: Path) -> None:
     save_file({"phi": torch.from_numpy(PHI), "other": torch.zeros(2)}, tmp_path / "a.safetensors")
     save_file({"anything": torch.from_numpy(PHI)}, tmp_path / "b.safetensors")
-    kinds = [file, tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    np.save(tmp_path / "swapped.npy", PHI.astype(PHI.dtype.newbyteorder()))  # by a machine of the other byte order
+    kinds = [file, tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "swapped.npy"]
     try:
         from scipy.io import savemat
     except ImportError:

@@ -58,7 +58,8 @@ def read_matrix(path: str | Path) -> Tensor:
 
 def _from_npy(path: Path) -> Tensor:
     try:
-        return torch.from_numpy(np.ascontiguousarray(np.load(path, allow_pickle=False)))
+        stored = np.load(path, allow_pickle=False)
+        return torch.from_numpy(np.ascontiguousarray(stored, stored.dtype.newbyteorder("=")))  # another machine's order
     except Exception as error:  # a damaged header makes NumPy raise nearly anything
         raise UserError(f"{path} is no .npy file of numbers: {reason(error)}") from None
 
