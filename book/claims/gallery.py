@@ -1,7 +1,10 @@
 """What the gallery states in numbers that no cell computes."""
 
+import inspect
+
 from istapp import paper
-from istapp.methods import fista, ista
+from istapp.experiments.campaigns import matching
+from istapp.methods import class_of, fista, ista
 from istapp.paper import results
 from istapp.paper.claims import claim
 
@@ -68,3 +71,47 @@ def message_passing() -> float:
     own = results.cell(results.load(), "bm3d-amp", "Set11", 0.3)
     assert own and own.whole and not own.standing
     return own.psnr - (paper.published("bm3d-amp", "Set11", 0.3) or 0)
+
+
+def behind_linear(method: str) -> bool:
+    """Whether the laptop edition of a network is behind the linear estimate on Set11 at 10 %."""
+    own, linear = (results.cell(results.load(), name, "Set11", 0.1) for name in (method, "linear"))
+    assert own and linear and own.edition == "laptop"
+    return own.psnr < linear.psnr
+
+
+@claim("for 10 %, and is not yet as good as the linear estimate there")
+def dpdnn() -> bool:
+    return behind_linear("dpdnn")
+
+
+@claim("it, too, is behind the linear estimate")
+def gdn() -> bool:
+    return behind_linear("gdn")
+
+
+def widths(method: str, name: str) -> tuple[int, int]:
+    """The width of the laptop edition of a network, and of the published one."""
+    (small,) = [e for e in matching(method=method, edition="laptop") if e.main]
+    return small.config[name], inspect.signature(class_of(method)).parameters[name].default
+
+
+@claim("The laptop edition has 10 channels instead of 64")
+def dpdnn_width() -> bool:
+    return widths("dpdnn", "channels") == (10, 64)
+
+
+@claim("The laptop edition has 16 channels instead of 128")
+def gdn_width() -> bool:
+    return widths("gdn", "channels") == (16, 128)
+
+
+@claim("The laptop edition is a quarter as wide, for 10 %")
+def quarter() -> bool:
+    return all(4 * small == full for small, full in (widths("dpa-net", "width"), widths("mac-net", "width")))
+
+
+@claim("The laptop edition has five stages of 16 channels, for 10 %")
+def ancestor() -> bool:
+    (small,) = matching(method="ista-net", edition="laptop")
+    return (small.config["stages"], small.config["channels"], small.ratios) == (5, 16, (0.1,))
