@@ -120,7 +120,7 @@ def _small_rival(method: str) -> Experiment:
     size, minutes, changes = _SMALL_RIVALS[method]
     return _small(
         "-10", f"Table 1, {_RIVALS[method][0]}", ours(_BUDGET, **_SINGLE | changes), method=method,
-        config=size | {"ratio": 0.1}, ratios=(0.1,), minutes=minutes, main=True, group="laptop-rivals",
+        config=size | {"ratio": 0.1}, ratios=(0.1,), minutes=minutes, main=True,
     )  # fmt: skip
 
 
