@@ -86,7 +86,7 @@ def gaussian_sampling(ratio: float, seed: int = 0, block: int = 16) -> "BlockSam
 
 
 def exactly(x: Tensor) -> torch.autocast:
-    """Keep the operator in its input's precision where a network around it computes in bfloat16."""
+    """Return a context in which the operator keeps the precision of x, also in a network that computes in bfloat16."""
     return torch.autocast(x.device.type, enabled=False)
 
 

@@ -99,7 +99,7 @@ def _small(tail: str, purpose: str, recipe: Recipe | None = None, **changes: Any
 
 
 def _small_plus(tail: str, purpose: str, stages: int, channels: int, ratio: float = 0.1, **changes: Any) -> Experiment:
-    """A run of ISTA-Net+, whose training knows one ratio, one matrix and single blocks, as published."""
+    """A run of ISTA-Net+, or of its ancestor: training knows one ratio, one matrix and single blocks, as published."""
     config = {"stages": stages, "channels": channels, "ratio": ratio}
     given = {"method": "ista-net-plus", "config": config, "ratios": (ratio,)} | changes
     return _small(tail, purpose, ours(_BUDGET, **_SINGLE), **given)
