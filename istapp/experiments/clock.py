@@ -32,7 +32,7 @@ from istapp.training.interrupts import deadline
 
 #: Seconds before the end by which everything is written, and what the forward timings after a group may take on a GPU;
 #: of a clock shorter than nine minutes, no larger part than of that.
-RESERVE, TIMINGS, NINE_MINUTES = 45.0, 15.0, 540.0
+RESERVE, TIMINGS, NINE_MINUTES = 25.0, 15.0, 540.0
 
 #: How much of the time is planned: less than all, since no speed is known exactly.
 PLANNED, FINAL = 0.96, 0.985

@@ -68,6 +68,12 @@ class ProximalMapping(nn.Module):
         features = self.block2(self.block1(features))
         return r + self.tail(features).to(r.dtype)
 
+    def by_kernels(self, r: Tensor, sigma: Tensor | None) -> Tensor:
+        """Do the same in bfloat16 by kernels of our own on an Nvidia GPU, see `istapp.method.kernels`."""
+        from istapp.method import kernels  # which imports Triton, and that comes with such a GPU alone
+
+        return kernels.proximal_mapping(self, r, sigma)
+
 
 def gradient_descent(x: Tensor, x0: Tensor, rho: Tensor, sampling: BlockSampling) -> Tensor:
     r"""Return :math:`r = x - \rho\,(\Phi^\top\Phi x - x_0)` (DGDM, Eq. 6), rho (1,) or (B,), images (B, 1, H, W)."""

@@ -22,6 +22,7 @@ from istapp.basics.measuring import matrix_peak, seconds, take_turns
 from istapp.basics.provenance import commit, device_name
 from istapp.method.precision import native
 from istapp.training.benchmark import operations_per_pixel, optimiser_share
+from istapp.training.gradients import MODES
 from istapp.training.interrupts import Overdue, deadline
 from istapp.training.run import Run
 from istapp.training.trainer import Trainer
@@ -45,7 +46,7 @@ BATCHES = 4
 RENEW = 7
 
 #: Seconds in all, and how they are dealt out to the ways in turn; what one leaves over the next may use.
-SECONDS, SHARES = 60.0, {"float32 eager": 0.35, "eager": 0.15, "compiled": 0.35, "graph": 0.15}
+SECONDS, SHARES = 60.0, {"float32 eager": 0.3, "eager": 0.1, "compiled": 0.35, "graph": 0.15, "kernels": 0.1}
 
 
 #: How the reason of a trial begins that its clock ended.
@@ -120,7 +121,7 @@ def ways(device: str) -> list[tuple[str, str]]:
     """Return (precision, mode) of every way that a kind of device may have, the reference first."""
     own = native(device)
     eager = [("float32", "eager")] + [(own, "eager")] * (own != "float32")
-    return eager + ([(own, "compiled"), (own, "graph")] if device == "cuda" else [])
+    return eager + ([(own, mode) for mode in MODES[1:]] if device == "cuda" else [])
 
 
 def calibrate(

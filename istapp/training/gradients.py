@@ -1,11 +1,12 @@
-"""How the loss and the gradient of a batch are computed: eagerly, with compiled stages, or as one CUDA graph.
+"""How the loss and the gradient of a batch are computed: eagerly, with compiled stages, as one CUDA graph, and as one
+whose stages are kernels of our own.
 
 Every way computes the same function, up to rounding; `istapp.training.calibration` finds out which of them a machine
 can do, and which is fastest there.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from types import MethodType
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from istapp.sampling import BlockSampling
 
 #: Ways to compute, each the fall-back of the one after it.
-MODES = ("eager", "compiled", "graph")
+MODES = ("eager", "compiled", "graph", "kernels")
 
 #: What torch.compile hands a stage to.
 BACKEND = "inductor"
@@ -49,8 +50,12 @@ class Compiled(Gradient):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Compute on a batch."""
-        with compiled_stages(self.network):
+        with self.stages():
             return super().__call__(x)
+
+    def stages(self) -> AbstractContextManager[None]:
+        """Return the context in which the stages compute in this way."""
+        return compiled_stages(self.network)
 
 
 class Graphed(Compiled):
@@ -90,6 +95,23 @@ class Graphed(Compiled):
         self.graph = graph
 
 
+class Kernels(Graphed):
+    """The same with stages that are kernels of our own, for the networks that have them; nothing is compiled."""
+
+    def stages(self) -> AbstractContextManager[None]:
+        """Return the context in which the stages compute in this way.
+
+        Raises:
+            NotImplementedError: the network's stages have no kernels, or its precision is not bfloat16.
+        """
+        if self.precision != torch.bfloat16:
+            raise NotImplementedError(f"there are kernels for bfloat16, not {self.precision}")
+        own = [getattr(stage, "by_kernels", None) for stage in _stages(self.network)]
+        if not all(own):
+            raise NotImplementedError(f"there are no kernels for the stages of {type(self.network).__name__}")
+        return computing_by(self.network, own)
+
+
 @contextmanager
 def chosen_by_trial() -> Iterator[None]:
     """Let a GPU's library try its convolutions on the shapes of a training, which stay, and take the fastest.
@@ -105,25 +127,36 @@ def chosen_by_trial() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-CLASSES: dict[str, type[Gradient]] = dict(zip(MODES, (Gradient, Compiled, Graphed)))
+CLASSES: dict[str, type[Gradient]] = dict(zip(MODES, (Gradient, Compiled, Graphed, Kernels)))
 
 _shared: dict[tuple[str, type], Callable[..., Tensor]] = {}
 
 
+def compiled_stages(network: nn.Module) -> AbstractContextManager[None]:
+    """Let the stages of a network (itself, where it has none) compute by one compiled function for each class."""
+    stages = _stages(network)
+    return computing_by(network, [MethodType(_compiled_forward(network, type(stage)), stage) for stage in stages])
+
+
 @contextmanager
-def compiled_stages(network: nn.Module) -> Iterator[None]:
-    """Let the stages of a network (itself, where it has none) compute by one compiled function for each class.
+def computing_by(network: nn.Module, forwards: Sequence[Callable[..., Tensor]]) -> Iterator[None]:
+    """Let every stage of a network compute by another function.
 
     Only inside the context: validation and tests, which come in other shapes, stay eager and compile nothing.
     """
-    stages = list(getattr(network, "stages", ())) or [network]
-    for stage in stages:
-        stage.forward = MethodType(_compiled_forward(network, type(stage)), stage)
+    stages = _stages(network)
+    for stage, forward in zip(stages, forwards, strict=True):
+        stage.forward = forward
     try:
         yield
     finally:
         for stage in stages:
             del stage.forward
+
+
+def _stages(network: nn.Module) -> list[nn.Module]:
+    """Return the stages of a network, itself where it has none."""
+    return list(getattr(network, "stages", ())) or [network]
 
 
 def _compiled_forward(network: nn.Module, kind: type) -> Callable[..., Tensor]:

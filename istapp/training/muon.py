@@ -28,9 +28,9 @@ def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x  # the small side makes the small product
-    for _ in range(iterations):
+    for _ in range(iterations):  # A x + (B g + C g g) x, each sum with its product
         gram = x @ x.mT
-        x = A * x + (B * gram + C * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
     return x.mT if tall else x
 
 
@@ -62,10 +62,15 @@ class Muon(torch.optim.Optimizer):
 
     def _step_together(self, weights: list[Tensor], rate: float, momentum: float) -> None:
         gradients = [weight.grad for weight in weights if weight.grad is not None]
-        averages = [self.state[weight].setdefault("average", torch.zeros_like(weight)) for weight in weights]
+        averages = [self._average(weight) for weight in weights]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         ahead = torch._foreach_lerp(gradients, averages, momentum)
-        rows, columns = len(weights[0]), weights[0][0].numel()
-        turned = orthogonalise(torch.stack([g.reshape(rows, columns) for g in ahead]))
-        scale = rate * max(1.0, rows / columns) ** 0.5
-        torch._foreach_add_(weights, [u.view_as(w) for u, w in zip(turned, weights)], alpha=-scale)
+        together = torch.stack(ahead)
+        turned = orthogonalise(together.flatten(2)).reshape(together.shape)
+        scale = rate * max(1.0, len(weights[0]) / weights[0][0].numel()) ** 0.5
+        torch._foreach_add_(weights, list(turned.unbind()), alpha=-scale)
+
+    def _average(self, weight: Tensor) -> Tensor:
+        if "average" not in self.state[weight]:
+            self.state[weight]["average"] = torch.zeros_like(weight)
+        return self.state[weight]["average"]
