@@ -17,12 +17,15 @@ A pixel is one of the P = B H W of a batch, and a tap one of the nine of a kerne
 it comes with PyTorch for such a GPU, and this file is imported there alone (and by its tests, which interpret it).
 """
 
+# pyright: reportIndexIssue=false, reportMissingImports=false
+# What Triton's decorator returns takes a grid in brackets, which a checker of types cannot know.
+
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 #: Pixels that a program takes at a time, its warps, and its loads in flight, by kernel: the fastest of those tried on
@@ -41,8 +44,8 @@ FEATURES = torch.bfloat16
 CHANNELS = (16, 32, 64)
 
 
-def proximal_mapping(stage: nn.Module, r: Tensor, sigma: Tensor | None) -> Tensor:
-    """Map r (B, 1, H, W) float32 and sigma (1 or B,) to x, as `ista_net_pp.ProximalMapping` does in bfloat16.
+def proximal_mapping(stage: Any, r: Tensor, sigma: Tensor | None) -> Tensor:
+    """Map r (B, 1, H, W) float32 and sigma (1 or B,) to x, as the `stage`, a `ProximalMapping`, does in bfloat16.
 
     Raises:
         ValueError: the number of channels is none of `CHANNELS`, or r is not float32.
