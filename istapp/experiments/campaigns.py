@@ -168,7 +168,7 @@ def _laptop() -> list[Experiment]:
 
 #: Rates of a network of the paper's size on thousands of millions of pixels, as the ladder's large batches found them;
 #: Muon's weights decay, or they would grow as long as the rate stays.
-_AT_LENGTH: dict[str, Any] = {"muon_rate": 0.003, "rate": 6e-4, "muon_decay": 0.1}
+_AT_LENGTH: dict[str, Any] = {"muon_rate": 0.006, "rate": 0.0012, "muon_decay": 0.1}
 
 
 def _campaign_1() -> list[Experiment]:
