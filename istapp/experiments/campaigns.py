@@ -175,7 +175,7 @@ def _campaign_1() -> list[Experiment]:
     """The main model and its ablations, for a GPU."""
     full = {"stages": 20, "channels": 32}
     budget = 9e9
-    recipe = ours(budget, gpu_batch=64, renew_matrix=RENEW)
+    recipe = ours(budget, gpu_batch=64, renew_matrix=RENEW, **_AT_LENGTH)
     runs = [Experiment(
         "ista-net-pp-main", "Tables 1 and 2, last row", full,
         ours(35e9, gpu_batch=64, renew_matrix=RENEW, **_AT_LENGTH), minutes=20, main=True, group="main",
@@ -186,7 +186,7 @@ def _campaign_1() -> list[Experiment]:
             f"ista-net-pp-table4-{letter}", f"Table 4 ({letter})", config, recipe, group="table4",
             serves=("table4", "fig7") if letter == "e" else ("table4",), setting=letter,
         ))  # fmt: skip
-    single = ours(budget, batch=32, gpu_batch=256, blocks=1, renew_matrix=RENEW)
+    single = ours(budget, batch=32, gpu_batch=256, blocks=1, renew_matrix=RENEW, **_AT_LENGTH)
     runs += [
         Experiment(
             "ista-net-pp-single-block", "single-block patches against multi-block", full, single, group="patches"
@@ -229,7 +229,7 @@ def _campaign_2() -> list[Experiment]:
     for stages, channels in sizes:
         config, tail = {"stages": stages, "channels": channels}, f"k{stages}-c{channels}"
         minutes = 0.2 + 2 * (stages * channels**2) / (20 * 32**2)
-        pp = ours(3e9, gpu_batch=64, renew_matrix=RENEW)
+        pp = ours(3e9, gpu_batch=64, renew_matrix=RENEW, **_AT_LENGTH)
         plus10 = ours(3e9, batch=32, gpu_batch=512, blocks=1)
         common: dict[str, Any] = {"minutes": minutes, "group": "fig4", "serves": ("fig4",)}
         runs.append(Experiment(f"ista-net-pp-fig4-{tail}", "Fig. 4", config, pp, **common))
