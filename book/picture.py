@@ -14,6 +14,8 @@ from pathlib import Path
 from PIL import Image
 
 from istapp import methods
+from istapp.basics import paths
+from istapp.method import weights
 
 ROOT = Path(__file__).resolve().parents[1]
 COVER = ROOT / "notebooks" / "cover.ipynb"
@@ -27,7 +29,8 @@ def cells(notebook: Path) -> dict[str, dict]:
 
 def key() -> str:
     """Return the hash of what decides the picture: its cell, and the weights that ISTA-Net++ has by default."""
-    parts = ["".join(cells(COVER)["cover-picture"]["source"]), methods.get("ista-net-pp").weights]
+    trained = weights.header(paths.WEIGHTS / methods.get("ista-net-pp").weights)["weights_hash"]
+    parts = ["".join(cells(COVER)["cover-picture"]["source"]), trained]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -351,10 +351,17 @@ def test_the_headline_counts_psnr_cells_first_and_every_number_once(empty, whole
     assert ledger.headline(found).startswith(
         f"Of {CELLS} PSNR cells in the paper's tables, 2 are reproduced by the authors' released weights in our "
         "evaluation (0 are not), and 1 are replicated and 0 exceeded by our own runs at the paper's size (1 is not). "
-        "Beside 0 others stands such a run after a part of its training, beside 1 only a smaller network; these "
+        "Beside 1 only a smaller network; these decide nothing. "
     )
     waiting = sum(set(e.verdicts) <= {*verdicts.OPEN, NOT_MEASURABLE} for e in cells)
     assert f"{ledger.tally(cells)[NOT_RUN]} cells are not run yet" in ledger.headline(found) and waiting == CELLS - 3
+
+
+def test_the_headline_tells_of_a_run_after_a_part_of_its_training_in_the_right_number() -> None:
+    one, two = (ledger.headline(ledger.judge([row for ratio in ratios for row in whole(20.0, ratio=ratio)]))
+                for ratios in ((10.0,), (10.0, 30.0)))  # fmt: skip
+    assert "Beside 1 other stands such a run after a part of its training, beside 0 only" in one
+    assert "Beside 2 others stands such a run" in two
 
 
 def test_our_seconds_stand_beside_the_papers_and_judge_nothing() -> None:

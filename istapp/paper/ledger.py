@@ -213,12 +213,15 @@ def headline(found: Iterable[Entry]) -> str:
         """Say in brackets how many are not."""
         return f"({number} {verbs[number != 1]} {what})"
 
+    small = f"{cells[verdicts.LAPTOP]} only a smaller network; these decide nothing. "
+    beside = f"Beside {small}" if not part else (
+        f"Beside {part} other{'s' * (part != 1)} stands such a run after a part of its training, beside {small}"
+    )  # fmt: skip
     return (
         f"Of {len(own)} PSNR cells in the paper's tables, {cells[verdicts.REPRODUCED]} are reproduced by the authors' "
         f"released weights in our evaluation {but(cells[verdicts.NOT_REPRODUCED])}, and {cells[verdicts.REPLICATED]} "
         f"are replicated and {cells[verdicts.EXCEEDED]} exceeded by our own runs at the paper's size "
-        f"{but(cells[verdicts.NOT_REPLICATED])}. Beside {part} others stands such a run after a part of its training, "
-        f"beside {cells[verdicts.LAPTOP]} only a smaller network; these decide nothing. "
+        f"{but(cells[verdicts.NOT_REPLICATED])}. {beside}"
         f"{cells[verdicts.NOT_RUN]} cells are not run yet, and {cells[verdicts.NOT_MEASURABLE]} cannot be measured. "
         f"Of the {len(rest)} other numbers, {others[verdicts.ADDS_UP]} add up "
         f"{but(others[verdicts.DOES_NOT_ADD_UP], verbs=('does', 'do'))} and "
