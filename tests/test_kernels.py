@@ -75,6 +75,8 @@ def test_other_widths_and_formats_are_refused() -> None:
         ProximalMapping(24).by_kernels(torch.rand(1, 1, 9, 9), torch.rand(1))
     with pytest.raises(ValueError, match="float64"):
         ProximalMapping(16).by_kernels(torch.rand(1, 1, 9, 9, dtype=torch.float64), torch.rand(1))
+    with pytest.raises(ValueError, match="more than"):
+        ProximalMapping(16).by_kernels(torch.empty(1, 1, 2**14, 2**14, device="meta"), torch.rand(1))
     scaler, network = torch.amp.GradScaler("cpu", enabled=False), ISTANetPP(1, 16)
     with pytest.raises(NotImplementedError, match="bfloat16"):
         Kernels(network, network.loss, BlockSampling(0.1), scaler, "float32").stages()

@@ -43,16 +43,21 @@ FEATURES = torch.bfloat16
 #: Channels that the kernels can have: a tile of the matrix units is at least 16 wide.
 CHANNELS = (16, 32, 64)
 
+#: Numbers that the kernels' 32-bit indices can tell apart.
+LARGEST = 2**31
+
 
 def proximal_mapping(stage: Any, r: Tensor, sigma: Tensor | None) -> Tensor:
     """Map r (B, 1, H, W) float32 and sigma (1 or B,) to x, as the `stage`, a `ProximalMapping`, does in bfloat16.
 
     Raises:
-        ValueError: the number of channels is none of `CHANNELS`, or r is not float32.
+        ValueError: the number of channels is none of `CHANNELS`, r is not float32, or its features are too many numbers.
     """
     channels = stage.tail.weight.shape[1]
     if channels not in CHANNELS or r.dtype != torch.float32:
         raise ValueError(f"there are kernels for float32 images and {CHANNELS} channels, not {r.dtype} and {channels}")
+    if r.numel() * channels >= LARGEST:
+        raise ValueError(f"{channels} channels of {r.numel():,} pixels are more than the kernels can count")
     level = None if sigma is None else sigma.float().expand(len(r)).contiguous()
     convolutions = [
         stage.head, stage.block1.conv1, stage.block1.conv2, stage.block2.conv1, stage.block2.conv2, stage.tail
