@@ -51,7 +51,7 @@ def proximal_mapping(stage: Any, r: Tensor, sigma: Tensor | None) -> Tensor:
     """Map r (B, 1, H, W) float32 and sigma (1 or B,) to x, as the `stage`, a `ProximalMapping`, does in bfloat16.
 
     Raises:
-        ValueError: the number of channels is none of `CHANNELS`, r is not float32, or its features are too many numbers.
+        ValueError: the number of channels is none of `CHANNELS`, r is not float32, or it is too large.
     """
     channels = stage.tail.weight.shape[1]
     if channels not in CHANNELS or r.dtype != torch.float32:
