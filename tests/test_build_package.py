@@ -12,7 +12,9 @@ from conftest import ROOT, copy_sources
 
 import istapp
 
-MODULES = [module.name for module in pkgutil.walk_packages(istapp.__path__, "istapp.")]
+#: Triton comes with PyTorch for an Nvidia GPU, and these kernels are imported there alone.
+FOR_A_GPU = {"istapp.method.kernels"}
+MODULES = [module.name for module in pkgutil.walk_packages(istapp.__path__, "istapp.") if module.name not in FOR_A_GPU]
 GUARD = """
 import builtins, importlib, sys
 allowed = {"istapp", "torch", "numpy", "PIL", "safetensors"} | sys.stdlib_module_names
@@ -30,6 +32,18 @@ for name in sys.argv[1:]:
 
 def test_modules_import_on_a_bare_machine():
     subprocess.run([sys.executable, "-c", GUARD, *MODULES], check=True, cwd=ROOT)
+
+
+def test_what_is_for_a_gpu_needs_triton_alone_and_nobody_imports_it_at_the_top():
+    guard = GUARD.replace('"istapp",', '"istapp", "triton",').replace("in sys.argv[1:]", "in ()")
+    for name in FOR_A_GPU:
+        stand_in = "import sys; from unittest.mock import MagicMock\n" + "".join(
+            f"sys.modules['{part}'] = MagicMock()\n" for part in ("triton", "triton.language")
+        )
+        code = f"{guard}{stand_in}importlib.import_module('{name}')"
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    code = f"{GUARD}assert not set({sorted(FOR_A_GPU)}) & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code, *MODULES], check=True, cwd=ROOT)
 
 
 def test_the_guard_notices_other_packages(tmp_path):
