@@ -79,4 +79,4 @@ def test_other_widths_and_formats_are_refused() -> None:
         ProximalMapping(16).by_kernels(torch.empty(1, 1, 2**14, 2**14, device="meta"), torch.rand(1))
     scaler, network = torch.amp.GradScaler("cpu", enabled=False), ISTANetPP(1, 16)
     with pytest.raises(NotImplementedError, match="bfloat16"):
-        Kernels(network, network.loss, BlockSampling(0.1), scaler, "float32").stages()
+        Kernels(network, network.loss, BlockSampling(0.1), scaler, "float32").forwards()

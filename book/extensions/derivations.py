@@ -9,6 +9,7 @@ import inspect
 import re
 from pathlib import Path
 
+import torch.utils.flop_counter  # noqa: F401  # before autodoc's stand-in for Triton, which it takes for a real one
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx

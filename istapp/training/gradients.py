@@ -6,7 +6,7 @@ can do, and which is fastest there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -51,12 +51,12 @@ class Compiled(Gradient):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Compute on a batch."""
-        with self.stages():
+        with computing_by(self.network, self.forwards()):
             return super().__call__(x)
 
-    def stages(self) -> AbstractContextManager[None]:
-        """Return the context in which the stages compute in this way."""
-        return compiled_stages(self.network)
+    def forwards(self) -> list[Callable[..., Tensor]]:
+        """Return the functions by which the network's stages compute in this way."""
+        return [MethodType(_compiled_forward(self.network, type(stage)), stage) for stage in _stages(self.network)]
 
 
 class Graphed(Compiled):
@@ -99,8 +99,8 @@ class Graphed(Compiled):
 class Kernels(Graphed):
     """The same with stages that are kernels of our own, for the networks that have them; nothing is compiled."""
 
-    def stages(self) -> AbstractContextManager[None]:
-        """Return the context in which the stages compute in this way.
+    def forwards(self) -> list[Callable[..., Tensor]]:
+        """Return the functions by which the network's stages compute in this way.
 
         Raises:
             NotImplementedError: the network's stages have no kernels, or its precision is not bfloat16.
@@ -108,10 +108,10 @@ class Kernels(Graphed):
         if self.precision != torch.bfloat16:
             raise NotImplementedError(f"there are kernels for bfloat16, not {self.precision}")
         stages = _stages(self.network)
-        own = [stage.by_kernels for stage in stages if hasattr(stage, "by_kernels")]
+        own: list[Any] = [stage.by_kernels for stage in stages if hasattr(stage, "by_kernels")]
         if len(own) < len(stages):
             raise NotImplementedError(f"there are no kernels for the stages of {type(self.network).__name__}")
-        return computing_by(self.network, own)
+        return own
 
 
 @contextmanager
@@ -132,12 +132,6 @@ def chosen_by_trial() -> Iterator[None]:
 CLASSES: dict[str, type[Gradient]] = dict(zip(MODES, (Gradient, Compiled, Graphed, Kernels)))
 
 _shared: dict[tuple[str, type], Callable[..., Tensor]] = {}
-
-
-def compiled_stages(network: nn.Module) -> AbstractContextManager[None]:
-    """Let the stages of a network (itself, where it has none) compute by one compiled function for each class."""
-    stages = _stages(network)
-    return computing_by(network, [MethodType(_compiled_forward(network, type(stage)), stage) for stage in stages])
 
 
 @contextmanager
