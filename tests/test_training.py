@@ -282,10 +282,10 @@ def test_a_network_says_what_muon_turns_and_what_begins_silent() -> None:
 
 
 def test_training_improves_every_network() -> None:
-    for network, ratios in ((ISTANetPP(2, 6), (0.1, 0.5)), (ISTANetPlus(2, 6, 0.3), (0.3,))):
-        torch.manual_seed(0)
-        recipe = ours(60 * 4 * 33**2, batch=4, blocks=1, rate=5e-3, average=0.9, warm_up=20 * 4 * 33**2)
-        result = train(Run(network, pictures(), recipe, ratios, quiet=True, validate_every=10))
+    recipe = ours(150 * 4 * 33**2, batch=4, blocks=1, rate=5e-3, average=0.9, warm_up=20 * 4 * 33**2)
+    for build, ratios in ((lambda: ISTANetPP(2, 6), (0.1, 0.5)), (lambda: ISTANetPlus(2, 6, 0.3), (0.3,))):
+        torch.manual_seed(0)  # before the network is built: one in ten random starts learns nothing in so few steps
+        result = train(Run(build(), pictures(), recipe, ratios, quiet=True, validate_every=10))
         means = [sum(v for k, v in row.items() if k.startswith("psnr")) for row in result.curve]
         assert result.done and means[-1] > means[0] and result.curve[-1]["loss"] < result.curve[0]["loss"]
 
