@@ -14,8 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from istapp import methods
-from istapp.basics import paths
-from istapp.method import weights
+from istapp.experiments.identity import weights_key
 
 ROOT = Path(__file__).resolve().parents[1]
 COVER = ROOT / "notebooks" / "cover.ipynb"
@@ -29,8 +28,7 @@ def cells(notebook: Path) -> dict[str, dict]:
 
 def key() -> str:
     """Return the hash of what decides the picture: its cell, and the weights that ISTA-Net++ has by default."""
-    trained = weights.header(paths.WEIGHTS / methods.get("ista-net-pp").weights)["weights_hash"]
-    parts = ["".join(cells(COVER)["cover-picture"]["source"]), trained]
+    parts = ["".join(cells(COVER)["cover-picture"]["source"]), weights_key(methods.get("ista-net-pp"), 0.1)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

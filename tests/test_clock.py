@@ -146,6 +146,15 @@ def test_what_fails_is_told_and_the_next_best_trains(monkeypatch: pytest.MonkeyP
         assert not trial.accepted and words in trial.reason and words in line
 
 
+def test_a_reference_whose_speed_was_not_done_in_time_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("bfloat16", "eager")])
+    add_speed, late = calibration._add_speed, iter([too_slow])
+    monkeypatch.setattr(calibration, "_add_speed", lambda *given: next(late, add_speed)(*given))
+    first, second = calibrate(job(), 600, lambda _: None)
+    assert "not done within" in first.reason and first.pixels_per_second > 0
+    assert second.accepted and 0.99 < second.cosine < 1
+
+
 def test_a_deadline_interrupts_what_is_too_slow_and_is_forgotten() -> None:
     before = signal.getsignal(signal.SIGALRM)
     with pytest.raises(Overdue), deadline(0.05):

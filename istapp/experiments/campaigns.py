@@ -166,8 +166,8 @@ def _laptop() -> list[Experiment]:
     ]  # fmt: skip
 
 
-#: Rates of a network of the paper's size on thousands of millions of pixels, as the ladder's large batches found them;
-#: Muon's weights decay, or they would grow as long as the rate stays.
+#: Rates of a network of the paper's size on thousands of millions of pixels, between two rungs of the ladder's large
+#: batches; Muon's weights decay, or they would grow as long as the rate stays.
 _AT_LENGTH: dict[str, Any] = {"muon_rate": 0.006, "rate": 0.0012, "muon_decay": 0.1}
 
 

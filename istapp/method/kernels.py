@@ -1,7 +1,7 @@
 r"""The proximal mapping of ISTA-Net++ by kernels of our own, for an Nvidia GPU: what a training step needs, fused.
 
-With 32 channels a convolution of 3 x 3 has so few operations for each byte that a GPU waits for its memory: what counts
-is how often the features (B, C, H, W) are read and written. Bias, ReLU, sum and, on the way back, the ReLU's mask are
+With 32 channels a convolution of 3 x 3 has so few operations for each byte that its floor on a GPU is the memory's: how
+often the features (B, C, H, W) are read and written. Bias, ReLU, sum and, on the way back, the ReLU's mask are
 therefore part of the convolution that writes them, and the layers with one channel on a side (head and tail) have
 kernels that multiply no padding. Features lie channels last in bfloat16, sums are float32, images stay float32.
 
@@ -17,8 +17,9 @@ A pixel is one of the P = B H W of a batch, and a tap one of the nine of a kerne
 it comes with PyTorch for such a GPU, and this file is imported there alone (and by its tests, which interpret it).
 """
 
-# pyright: reportIndexIssue=false, reportMissingImports=false
-# What Triton's decorator returns takes a grid in brackets, which a checker of types cannot know.
+# pyright: reportMissingImports=false, reportIndexIssue=false, reportCallIssue=false
+# What Triton's decorator returns takes a grid in brackets and options, which a checker of types cannot know
+# (checked with Triton installed, and without).
 
 from typing import Any
 
@@ -28,8 +29,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-#: Pixels that a program takes at a time, its warps, and its loads in flight, by kernel: the fastest of those tried on
-#: an H200. What loads ahead passes by the nearest cache, in which the gradients' programs find most of what they want.
+from istapp.sampling import exactly
+
+#: Pixels that a program takes at a time and its warps, by kernel: the fastest of those tried on an H200. And its loads
+#: in flight, where only those of `_mix` have been varied: what loads ahead passes by the nearest cache.
 PIXELS = {"mix": 64, "widen": 128, "narrow": 64, "mix_grad": 64, "thin_grad": 64}
 WARPS = {"mix": 4, "widen": 4, "narrow": 4, "mix_grad": 8, "thin_grad": 8}
 AHEAD = {"mix": 2, "widen": 1, "narrow": 1, "mix_grad": 1, "thin_grad": 1}
@@ -63,7 +66,7 @@ def proximal_mapping(stage: Any, r: Tensor, sigma: Tensor | None) -> Tensor:
         stage.head, stage.block1.conv1, stage.block1.conv2, stage.block2.conv1, stage.block2.conv2, stage.tail
     ]  # fmt: skip
     weights = [tensor for convolution in convolutions for tensor in (convolution.weight, convolution.bias)]
-    with torch.autocast(r.device.type, enabled=False):
+    with exactly(r):
         return _ProximalMapping.apply(r, level, *weights)
 
 
@@ -175,7 +178,7 @@ def _mix_grad_by(x: Tensor, g: Tensor, shape: torch.Size) -> tuple[Tensor, Tenso
     Every program leaves its own sum, and the sums are added in order: the result is the same every time.
     """
     channels, pixels = x.shape[1], PIXELS["mix_grad"]
-    programs = min(PROGRAMS, triton.cdiv(len(x), pixels))
+    programs = min(PROGRAMS, int(triton.cdiv(len(x), pixels)))
     sums = x.new_empty((programs, channels * (9 * channels + 1)), dtype=torch.float32)
     _mix_grad[programs,](
         x, g, sums, len(x), *shape[-2:], triton.cdiv(len(x), programs * pixels), channels, pixels,

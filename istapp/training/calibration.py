@@ -173,15 +173,16 @@ def _share(precision: str, mode: str) -> float:
 
 def _tried(trial: Trial, job: Run, reference: _Reference | None, seconds: float) -> _Reference | None:
     """Fill in a trial, whatever happens, and return the reference if this is it."""
-    is_reference = (trial.precision, trial.mode) == ("float32", "eager")
+    is_reference, own = (trial.precision, trial.mode) == ("float32", "eager"), None
     try:
         with deadline(seconds):
             trainer = _trainer(job, trial)
-            if is_reference:
-                return _measured(trial, trainer, None)
-            if reference is None:
+            if reference is None and not is_reference:
                 raise UserError("there is no reference to hold it against")
-            _measured(trial, trainer, reference)
+            x = trainer.draws.draw(0)
+            own = _judged(trial, trainer, x, reference)
+            if trial.accepted:
+                _add_speed(trial, trainer, x)
     except Overdue:
         trial.reason = f"{OVERDUE} {max(0, seconds):.0f} s"
     except Exception as error:  # compilers, drivers and allocators raise what they like
@@ -189,7 +190,7 @@ def _tried(trial: Trial, job: Run, reference: _Reference | None, seconds: float)
     finally:
         trainer = None
         _give_memory_back(job.device)
-    return None
+    return own if is_reference else None  # also where only its speed was not done in time
 
 
 def _give_memory_back(device: str) -> None:
@@ -224,9 +225,8 @@ def _trainer(job: Run, trial: Trial) -> Trainer:
     return trainer
 
 
-def _measured(trial: Trial, trainer: Trainer, reference: _Reference | None) -> _Reference:
-    """Take the common steps and judge them, then measure the speed; return what the first way leaves to the others."""
-    x = trainer.draws.draw(0)
+def _judged(trial: Trial, trainer: Trainer, x: Tensor, reference: _Reference | None) -> _Reference:
+    """Take the common steps, after a first gradient on x, judge them, and return what the first way leaves."""
     trial.start_up = seconds(lambda: trainer.compute(x), trainer.device)
     gradient = torch.cat([p.grad.flatten().double() for p in trainer.network.parameters() if p.grad is not None])
     gradient = gradient / gradient.norm()
@@ -241,8 +241,6 @@ def _measured(trial: Trial, trainer: Trainer, reference: _Reference | None) -> _
     trial.difference, trial.cosine = error - theirs.error, float(gradient @ theirs.gradient)
     trial.reason = _verdict(trial, error)
     trial.accepted = not trial.reason
-    if trial.accepted:
-        _add_speed(trial, trainer, x)
     return own
 
 
