@@ -167,7 +167,7 @@ def run(
 def _finish(experiment: Experiment, places: Places, job: Run, result: Result, say: Callable[[str], None]) -> None:
     """Write weights, curve and rows of a run that is done, and forget its state."""
     tensors = result.weights
-    if not experiment.main:
+    if not experiment.main or experiment.method != "ista-net-pp":  # one network per ratio takes room
         tensors = halved_where_free(job.network, tensors, job.images, job.ratios)
     _save(experiment, places, tensors, _header(experiment, job, result, tensors_hash(weights.widened(tensors))))
     keep = places.runs / experiment.id

@@ -46,7 +46,7 @@ def halved_where_free(
 ) -> dict[str, Tensor]:
     """Return weights in float16, or as they are where that costs `cost` dB or more of the mean PSNR of validation.
 
-    The network is left with `weights`. What is kept of a comparison's side runs may take half the room this way.
+    The network is left with `weights`. What the book's own network is compared with may take half the room this way.
     """
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     means = []
