@@ -173,6 +173,27 @@ def test_a_part_of_its_training_is_no_failed_replication(value):
     assert theirs.verdicts == (REPRODUCED, *(entry.verdicts if met else ()))
 
 
+@given(st.floats(0, 60))
+def test_a_difference_of_two_half_trained_networks_decides_nothing(value):
+    """The rest of a rival's training would lower it: a lead over a network that has just begun is none."""
+    entry = judged(BLANK, Witnesses(part=measured(value)), "train on", rises=False)
+    assert (entry.verdict, entry.part, entry.command) == (PART, value, "train on")
+    whole_ = judged(BLANK, Witnesses(measured(value)), "", rises=False)
+    assert whole_.verdicts == (verdicts.replication(30.0, value),)
+
+
+def test_a_lead_over_a_rival_that_has_just_begun_is_no_gain(monkeypatch):
+    monkeypatch.setattr(results, "trained", lambda run: 0.02 if "plus" in run else 0.2)
+    rows = []
+    for ratio in paper.RATIOS:
+        rows += whole(35.0, ratio=100 * ratio)
+        rows += whole(20.0, ratio=100 * ratio, method="ista-net-plus", run=f"ista-net-plus-{100 * ratio:g}")
+    found = {entry.id: entry for entry in ledger.judge(rows)}
+    gain = found["text/gain/Set11"]
+    assert (gain.verdict, gain.ours, gain.part) == (PART, None, 15.0)
+    assert "ista-net-plus-10: 1/50 of its training" in gain.note
+
+
 def test_the_share_of_a_training_is_told(monkeypatch):
     monkeypatch.setattr(results, "trained", lambda run: 1 / 140)
     found = {entry.id: entry for entry in ledger.judge(whole(26.0) + whole(24.0, run="ista-net-pp-laptop"))}

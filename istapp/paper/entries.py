@@ -209,7 +209,7 @@ def _stages(rows: Rows) -> list[Entry]:
         there = combined(minus, [of_runs(rows, runs, "Set11", 0.1) for runs in pair])
         entry = Entry(f"text/stages/{stages}", "Sec. 3.2", f"gain over ISTA-Net+ at K = {stages}", "dB", gain)
         hints = [command(run.method, "Set11", 0.1, run) for run, *_ in pair]
-        found.append(judged(entry, there, "; ".join(hints)))
+        found.append(judged(entry, there, "; ".join(hints), rises=False))
     return found
 
 
@@ -225,7 +225,8 @@ def _gains(rows: Rows) -> list[Entry]:
         means = [combined(mean, [witnesses(rows, method, dataset, r) for r in ratios]) for method in (OWN, RIVAL)]
         entry = Entry(f"text/gain/{dataset}", "Sec. 3.3", f"mean gain over ISTA-Net+ on {dataset}", "dB", gain)
         hint = "; ".join(command(method, dataset, ratios[0]) for method in (OWN, RIVAL))
-        found.append(judged(entry, combined(minus, means), hint, unmeasurable(OWN, dataset, {}, 0.1)))
+        reason = unmeasurable(OWN, dataset, {}, 0.1)
+        found.append(judged(entry, combined(minus, means), hint, reason, rises=False))
         difference = (printed[OWN, dataset] or 0) - (printed[RIVAL, dataset] or 0)
         found.append(arithmetic(f"gain/{dataset}", "Sec. 3.3", f"gain on {dataset}: its averages", gain, difference))
     return found
@@ -242,7 +243,7 @@ def _training_sets(rows: Rows) -> list[Entry]:
         found.append(judged(entry, there[name], hints[name]))
     lead = paper.CONVERGED["Train400"] - paper.CONVERGED["Train91"]
     entry = Entry("text/training-set/lead", where, "lead of Train400 over Train91", "dB", round(lead, 2))
-    found.append(judged(entry, combined(minus, list(there.values())), "; ".join(hints.values())))
+    found.append(judged(entry, combined(minus, list(there.values())), "; ".join(hints.values()), rises=False))
     house = Entry("text/house", "Sec. 4.1, Fig. 7(b)", "loss of a house with Train91", "dB", paper.HOUSE_LOSS)
     return [*found, replace(house, verdicts=(NOT_MEASURABLE,), note="the photograph is not named"), plants()]
 
@@ -269,8 +270,8 @@ def _strategies(rows: Rows) -> list[Entry]:
     gains = {a + b: [x - y for x, y in zip(psnr[a], psnr[b], strict=True)] for a, b in ("eb", "ba")}
     note = f"{fmean(gains['ba']):.2f} dB is the mean over the three ratios"
     return [
-        judged(dus, unfolding, f"{hints['e']}; {hints['b']}"),
-        judged(cbs, crossing, hints["a"]),
+        judged(dus, unfolding, f"{hints['e']}; {hints['b']}", rises=False),
+        judged(cbs, crossing, hints["a"], rises=False),
         arithmetic("dus", "Sec. 4.2", "mean of (e) minus (b) in Table 4", paper.UNFOLDING_GAIN, fmean(gains["eb"])),
         arithmetic("cbs", "Sec. 4.2", "largest of (b) minus (a) in Table 4", paper.CROSS_BLOCK_GAIN, max(gains["ba"]),
                    note=note),

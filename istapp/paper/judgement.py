@@ -156,8 +156,17 @@ def combined(how: Combination, parts: Sequence[Witnesses]) -> Witnesses:
     return Witnesses(*(how([getattr(part, name) for part in parts]) for name in Witnesses.__dataclass_fields__))
 
 
-def judged(entry: Entry, found: Witnesses, command: str, reason: str = "") -> Entry:
-    """Fill in an entry: what was measured, its verdicts, what to run for ours; or why it cannot be measured."""
+def judged(entry: Entry, found: Witnesses, command: str, reason: str = "", rises: bool = True) -> Entry:
+    """Fill in an entry: what was measured, its verdicts, what to run for ours; or why it cannot be measured.
+
+    Args:
+        entry: the printed number.
+        found: what was measured for it.
+        command: what would make ours.
+        reason: why nobody can measure it, or nothing.
+        rises: whether the rest of a training could only raise the number, so that a part of it may speak. The rest
+            could lower a difference: it might be the other network that learns from it.
+    """
     own = found.there()
     whole = {name: cell for name, cell in own.items() if cell.whole}
     entry = replace(entry, **{name: cell.psnr for name, cell in whole.items()}, sources=tuple(own.items()))
@@ -171,7 +180,9 @@ def judged(entry: Entry, found: Witnesses, command: str, reason: str = "") -> En
     shown = next((name for name in ("ours", "part", "laptop") if name in whole), "")
     if shown in ("ours", "part"):
         mine = whole[shown]
-        said.append(verdicts.replication(entry.published, mine.psnr, mine.spread, shown == "ours"))
+        whole_training = shown == "ours"
+        verdict = verdicts.replication(entry.published, mine.psnr, mine.spread, whole_training)
+        said.append(verdict if whole_training or rises else verdicts.PART)
         notes += _training(mine.run)
     elif not said:
         said.append(verdicts.LAPTOP if shown else verdicts.NOT_RUN)
