@@ -3,7 +3,10 @@
 import inspect
 
 from istapp import paper
+from istapp.basics import paths
+from istapp.basics.provenance import is_gpu
 from istapp.experiments.campaigns import matching
+from istapp.method import weights
 from istapp.methods import class_of, fista, ista
 from istapp.paper import results
 from istapp.paper.claims import claim
@@ -94,6 +97,24 @@ def run_away() -> float:
     assert own and linear
     bound = {row["image"]: row["psnr"] for row in linear.rows}
     return sum(row["psnr"] < bound[row["image"]] for row in own.rows)
+
+
+@claim("Networks of the published size, nine stages of 32 channels, were trained on a processor for a part of what is")
+def plus() -> bool:
+    runs = [run for run in matching(method="ista-net-plus", edition="paper", main=True)
+            if paths.weights_of(run.id).is_file()]  # fmt: skip
+    sizes = {(run.config["stages"], run.config["channels"]) for run in runs}
+    machines = {is_gpu(weights.header(paths.weights_of(run.id))["device"]) for run in runs}
+    return sizes == {(9, 32)} and machines == {False} and {results.edition(run.id) for run in runs} == {"part"}
+
+
+@claim("and already meet the printed numbers from 30 % on")
+def plus_meets() -> bool:
+    def ahead(dataset: str, ratio: float) -> float:
+        own = results.cell(results.load(), "ista-net-plus", dataset, ratio, wanted="part")
+        return own.psnr - (paper.published("ista-net-plus", dataset, ratio) or 0) if own else 0.0
+
+    return all(ahead(dataset, ratio) > -0.1 for dataset in ("Set11", "BSD68") for ratio in (0.3, 0.4, 0.5))
 
 
 def behind_linear(method: str) -> bool:
