@@ -112,7 +112,8 @@ def plus() -> bool:
 def plus_meets() -> bool:
     def ahead(dataset: str, ratio: float) -> float:
         own = results.cell(results.load(), "ista-net-plus", dataset, ratio, wanted="part")
-        return own.psnr - (paper.published("ista-net-plus", dataset, ratio) or 0) if own else 0.0
+        assert own and own.whole
+        return own.psnr - (paper.published("ista-net-plus", dataset, ratio) or 0)
 
     return all(ahead(dataset, ratio) > -0.1 for dataset in ("Set11", "BSD68") for ratio in (0.3, 0.4, 0.5))
 
