@@ -142,8 +142,10 @@ def run(
     if pixels is not None:
         experiment = replace(experiment, recipe=replace(experiment.recipe, pixels=pixels))
     if _is_done(experiment, places, pixels):
+        goes_on = states.exists(places.runs / f"{experiment.id}.stable")  # it is not shipped
+        more = "continues it to a larger budget" if goes_on else "trains it anew on a larger budget"
         say(
-            f"{experiment.id} is done: {places.weights_of(experiment.id)}; --pixels continues it to a larger budget, "
+            f"{experiment.id} is done: {places.weights_of(experiment.id)}; --pixels {more}, "
             "--out FOLDER trains it anew in a folder"
         )
         return True
@@ -167,7 +169,7 @@ def run(
 def _finish(experiment: Experiment, places: Places, job: Run, result: Result, say: Callable[[str], None]) -> None:
     """Write weights, curve and rows of a run that is done, and forget its state."""
     tensors = result.weights
-    if not experiment.main or experiment.method != "ista-net-pp":  # one network per ratio takes room
+    if not experiment.exact:
         tensors = halved_where_free(job.network, tensors, job.images, job.ratios)
     _save(experiment, places, tensors, _header(experiment, job, result, tensors_hash(weights.widened(tensors))))
     keep = places.runs / experiment.id
