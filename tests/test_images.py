@@ -117,16 +117,27 @@ def test_palette_in_colour_in_gray_and_with_a_hole(tmp_path):
 
 
 def test_gray_with_transparency_is_gray_even_where_the_decoder_has_no_mode_for_it(tmp_path):
-    """16-bit gray with alpha, written by hand: PNG's colour type 4."""
+    """16-bit gray with alpha: PNG's colour type 4."""
+    (tmp_path / "x.png").write_bytes(png_of_16_bits(4, [0, 65535, 0, 0]))  # opaque black, transparent
+    assert pixels(tmp_path / "x.png").tolist() == [[0, 255]]
+
+
+def test_a_level_of_16_bits_marked_transparent_goes_on_white_and_its_neighbour_does_not(tmp_path):
+    """Bug: the mark was not heeded, and the transparent level stood in the picture."""
+    (tmp_path / "x.png").write_bytes(png_of_16_bits(0, [1000, 65535, 30000, 1001], transparent=1000))
+    assert pixels(tmp_path / "x.png").tolist() == [[255, 255, 117, 4]]
+
+
+def png_of_16_bits(kind: int, levels: list[int], transparent: int | None = None) -> bytes:
+    """A PNG of one row, written by hand: Pillow writes no such file. Kind 0 is gray, 4 gray and alpha in turn."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", 2, 1, 16, 4, 0, 0, 0)
-    row = b"\0" + np.array([0, 65535, 0, 0], dtype=">u2").tobytes()  # opaque black, transparent
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
-    (tmp_path / "x.png").write_bytes(data)
-    assert pixels(tmp_path / "x.png").tolist() == [[0, 255]]
+    header = struct.pack(">IIBBBBB", len(levels) // (2 if kind == 4 else 1), 1, 16, kind, 0, 0, 0)
+    mark = b"" if transparent is None else chunk(b"tRNS", struct.pack(">H", transparent))
+    row = chunk(b"IDAT", zlib.compress(b"\0" + np.array(levels, dtype=">u2").tobytes()))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + mark + row + chunk(b"IEND", b"")
 
 
 def test_one_bit_cmyk_and_a_colour_marked_transparent(tmp_path):

@@ -218,7 +218,9 @@ def _refuse_size(picture: PIL.Image.Image, origin: str) -> None:
 def _pixels(picture: PIL.Image.Image, origin: str, bits: int | None) -> np.ndarray:
     """Return a decoded picture's pixels as numbers from 0 to 255, (H, W) or (H, W, 3)."""
     if picture.mode.startswith("I"):
-        return _eight_bits(np.asarray(picture), origin, bits)
+        levels = np.asarray(picture)
+        pixels, mark = _eight_bits(levels, origin, bits), picture.info.get("transparency")
+        return pixels if mark is None else np.where(levels == mark, np.uint8(255), pixels)
     if picture.mode == "F":
         raise ValueError("it holds floating-point numbers; save it with 8 or 16 bits")
     if picture.mode == "L" and "transparency" not in picture.info:
