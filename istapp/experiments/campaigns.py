@@ -201,6 +201,8 @@ def _campaign_1() -> list[Experiment]:
             released(budget),
             group="released",
         ),
+        Experiment("ista-net-pp-squared-error", "the squared error in place of its logarithm", full,
+                   replace(recipe, error="mse"), group="loss"),
         *(Experiment(
             f"ista-net-pp-table4-e-seed{seed}", "Table 4 (e), spread", full, recipe, seed=seed, group="seeds",
             serves=("table4",), setting="e", repeats="ista-net-pp-table4-e",
@@ -325,8 +327,8 @@ def main_runs(method: str, ratio: float) -> list[Experiment]:
 #: The groups in order of worth; one that is named again is then continued, as far as the clock and its budget go.
 ORDER = (
     "main", "table4", "main", "ista-net-plus", "ldamp-full", "fig4", "dpdnn", "mac-net", "gdn", "dpa-net", "reconnet",
-    "fig7a", "released", "patches", "seeds", "ista-net",
+    "fig7a", "released", "patches", "loss", "seeds", "ista-net",
 )  # fmt: skip
 
 #: Groups that are compared with another one, and so take its budget once it has one.
-LIKE = {"fig7a": "table4", "released": "table4", "patches": "table4", "seeds": "table4"}
+LIKE = {"fig7a": "table4", "released": "table4", "patches": "table4", "loss": "table4", "seeds": "table4"}
