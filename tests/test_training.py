@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -570,6 +571,25 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     for name, tensor in alone.items():
         used = slice(1, None) if name.startswith("condition.4") else slice(None)
         torch.testing.assert_close(stored[name][used], tensor[used], atol=5e-5, rtol=1e-3)
+
+
+# ---------------------------------------------------------------- telling
+
+
+def test_a_terminal_has_one_line_of_progress_and_a_log_one_for_each_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bug: a job whose output went to a file told nothing until it was over, which took half an hour and more."""
+    train(a_run(tmp_path / "log", quiet=False))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(", ")[0] for line in lines] == [f"log: 0.{part} of 0.1 Mpixel" for part in (0, 0, 1)]
+    assert all(re.search(r"\d s left, validation \d+\.\d\d dB$", line) for line in lines)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    train(a_run(tmp_path / "terminal", quiet=False))
+    shown = capsys.readouterr().err
+    assert shown.startswith("\r\x1b[Kterminal: 0.0 of 0.1 Mpixel") and shown.endswith("\r\x1b[K") and "\n" not in shown
+    train(a_run(tmp_path / "quiet"))
+    assert capsys.readouterr() == ("", "")
 
 
 # ---------------------------------------------------------------- ways to compute a gradient

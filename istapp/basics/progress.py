@@ -7,10 +7,20 @@ from collections.abc import Callable
 from typing import Self
 
 
-def line(text: str) -> None:
-    """Show one line of progress on standard error, in place of the one before; silent where that is no terminal."""
+def line(text: str, log: bool = False) -> None:
+    """Show one line of progress on standard error, in place of the one before.
+
+    Where that is no terminal, such as the log of a cluster's job, only what is for the `log` is written, line by line.
+    """
     if sys.stderr is not None and sys.stderr.isatty():
         print(f"\r\x1b[K{text[:200]}", end="", file=sys.stderr, flush=True)
+    elif sys.stderr is not None and log:
+        print(text, file=sys.stderr, flush=True)
+
+
+def time_left(seconds: float) -> str:
+    """Return a time as text, in seconds or minutes: ``42 s left``."""
+    return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"
 
 
 class Progress:
@@ -25,8 +35,7 @@ class Progress:
         """Return how long the rest will take at the speed so far, as text; empty where nothing is done yet."""
         if not done:
             return ""
-        seconds = (time.monotonic() - self.start) / done * (self.total - done)
-        return f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left"
+        return time_left((time.monotonic() - self.start) / done * (self.total - done))
 
     def __enter__(self) -> Self:
         """Begin."""

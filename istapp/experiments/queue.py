@@ -20,6 +20,7 @@ from typing import Any
 
 from istapp.basics import paths
 from istapp.basics.errors import UserError, nearest
+from istapp.basics.progress import line
 from istapp.basics.provenance import is_gpu, stamp, tensors_hash
 from istapp.experiments import campaigns
 from istapp.experiments.campaigns import Experiment
@@ -177,7 +178,7 @@ def _finish(experiment: Experiment, places: Places, job: Run, result: Result, sa
     places.results.mkdir(parents=True, exist_ok=True)
     if curve != places.curve_of(experiment.id):
         shutil.move(curve, places.curve_of(experiment.id))
-    _test(experiment, places, job.device, say)
+    _test(experiment, places, job.device, say, None if job.quiet else line)
     states.remove(keep)  # last: until then the same command goes on, if need be with the tests
     seen = f"{result.pixels / 1e6:.1f} million pixels in {result.minutes:.1f} min"
     say(f"{experiment.id}: {seen}, weights and rows written")
@@ -218,7 +219,13 @@ def _header(experiment: Experiment, job: Run, result: Result, weights_hash: str)
     )  # fmt: skip
 
 
-def _test(experiment: Experiment, places: Places, device_name: str, say: Callable[[str], None]) -> None:
+def _test(
+    experiment: Experiment,
+    places: Places,
+    device_name: str,
+    say: Callable[[str], None],
+    progress: Callable[[str], None] | None,
+) -> None:
     """Write a row for every image of the test sets at hand; a set that is missing is named and left out."""
     method = get(experiment.method, weights=places.weights_of(experiment.id))
     for name in experiment.tests:
@@ -229,8 +236,10 @@ def _test(experiment: Experiment, places: Places, device_name: str, say: Callabl
             continue
         evaluate(
             method, name, experiment.ratios, device_name=device_name, out=places.rows_of(experiment.id),
-            run=experiment.id,
+            run=experiment.id, progress=progress,
         )  # fmt: skip
+    if progress:
+        progress("")
 
 
 def work_off(

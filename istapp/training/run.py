@@ -32,7 +32,7 @@ class Run:
             Empty means what the device is fast in. It belongs to the machine: a run may go on in another.
         mode: how gradients are computed, one of `istapp.training.gradients.MODES`. It belongs to the machine too, and
             one that fails at its first batch gives way to the one before it.
-        quiet: print nothing.
+        quiet: show no progress. Otherwise a terminal has a line of it; elsewhere each validation writes one.
         settle: called once in a call, when the fall of the rate is near (`NEAR`), with the pixels seen and the pixels
             per second since this call's first steps (0: not known yet): it returns the budget that the clock affords,
             in place of the recipe's. A smaller one than the pixels seen allow is raised to that.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from istapp.basics.errors import UserError, reason, told
 from istapp.basics.paths import write_table
-from istapp.basics.progress import line
+from istapp.basics.progress import line, time_left
 from istapp.basics.provenance import device_name
 from istapp.method.base import Tied
 from istapp.method.precision import exact_float32, lay_out
@@ -66,6 +66,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=run.precision == "float16")
         self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         self.step, self.pixels, self.seconds, self.curve = 0, 0, 0.0, []
+        self.told = -math.inf  # when progress was last shown
         self.elsewhere: list[dict[str, Any]] = []
         self.decay_from: float | None = None
         self.total, self.counted = torch.zeros((), device=self.device), 0
@@ -226,6 +227,7 @@ class Trainer:
                 self.one_step()
                 now = time.perf_counter()
                 self.seconds, clock = self.seconds + now - clock, now
+                self._tell()
                 if self.step % every == 0 or self.done:
                     self._validate()
                     clock = time.perf_counter()  # validating is not training
@@ -235,6 +237,8 @@ class Trainer:
                     saved = clock = time.perf_counter()
                 if self.peers.any(over):
                     break
+        if not self.run.quiet:
+            line("")
         self._checkpoint(self.run.keep)
         if self.done and self.recipe.decay == 0:
             self._checkpoint(self.run.stable)
@@ -334,17 +338,21 @@ class Trainer:
         row = {"step": self.step, "pixels": self.pixels, "minutes": minutes, "loss": loss, "rate": rate}
         row |= {f"psnr_{100 * ratio:g}": round(value, 4) for ratio, value in zip(self.run.ratios, values)}
         self.curve.append(row)
-        self._report(row, sum(values) / len(values))
+        self._tell(log=True)
 
-    def _report(self, row: dict[str, float], mean: float) -> None:
-        if self.run.quiet:
+    def _tell(self, log: bool = False) -> None:
+        """Show how far the training is, how long it will take and how good it was last, once a second at most."""
+        now = time.monotonic()
+        if self.run.quiet or not self.peers.first or (now - self.told < 1 and not log):
             return
-        speed = self.speed
-        left = max(0.0, self.recipe.pixels - self.pixels) / speed / 60
-        line(
-            f"{self.pixels / 1e6:.1f} of {self.recipe.pixels / 1e6:.1f} Mpixel  loss {row['loss']:.3e}  "
-            f"validation {mean:.2f} dB  {speed / 1e6:.2f} Mpixel/s  {left:.1f} min left"
-        )
+        self.told, speed = now, self.speed
+        parts = [f"{self.pixels / 1e6:.1f} of {self.recipe.pixels / 1e6:.1f} Mpixel", f"{speed / 1e6:.3f} a second"]
+        parts.append(time_left(max(0.0, self.recipe.pixels - self.pixels) / speed))
+        if self.curve:
+            values = [value for name, value in self.curve[-1].items() if name.startswith("psnr_")]
+            parts.append(f"validation {sum(values) / len(values):.2f} dB")
+        name = f"{self.run.keep.name}: " if self.run.keep else ""
+        line(name + ", ".join(parts), log)
 
     def _result(self) -> Result:
         if self.done:
