@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, TextIO
 
 from istapp.basics.errors import told
+from istapp.basics.memory import keep_freed
 from istapp.commands import images, results, runs
 from istapp.commands.arguments import Parser, refuse_unspeakable
 
@@ -99,7 +100,8 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def program() -> NoReturn:
-    """The program `istapp`: `main`, which a polite kill stops as Ctrl-C does."""
+    """The program `istapp`: `main` in a process of its own, which a polite kill stops as Ctrl-C does."""
+    keep_freed()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
 

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from istapp.basics.memory import KEEP_FREED
 from pipeline import ROOT, BuildError, keys, notebooks
 
 EXECUTED = ROOT / "build" / "executed"
@@ -105,6 +106,7 @@ def run(notebook: Path, parameters: dict[str, str], output: Path) -> tuple[set[s
     os.environ |= {"ISTAPP_READS": str(trace), "ISTAPP_READS_UNDER": os.pathsep.join(map(str, keys.roots().values()))}
     paths = [ROOT / "book" / "kernel", ROOT]  # the recorder of reads, and this checkout's istapp before any other
     os.environ |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
+    os.environ |= KEEP_FREED
     try:
         papermill.execute_notebook(
             page, output, parameters, kernel_manager_class=own_kernel(), cwd=notebook.parent,
