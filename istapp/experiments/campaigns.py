@@ -138,6 +138,11 @@ def _laptop() -> list[Experiment]:
         replace(run, id=f"{run.id}-seed2", seed=2, repeats=run.id, serves=("table4",))
         for run in table4 if run.setting in ("e", "c")
     ]  # fmt: skip
+    squared = [
+        replace(run, id=f"{run.id}-squared", purpose=f"{run.purpose}, the squared error", serves=(), setting="",
+                recipe=replace(run.recipe, error="mse"))
+        for run in table4 if run.setting in ("e", "b")
+    ]  # fmt: skip
     fig4: dict[str, Any] = {"serves": ("fig4",)}
     sizes = [_small("-fig4-k5-c16", "Figs. 4 and 7(a), the size that others vary", serves=("fig4", "fig7"))]
     sizes += [
@@ -152,6 +157,7 @@ def _laptop() -> list[Experiment]:
                exact=True, tests=("photos", "Set11", "BSD68"), **fig4),
         *table4,
         *seeds,
+        *squared,
         *sizes,
         _small_plus("-10", "Table 1 and Fig. 4, ISTA-Net+", 5, 16, main=True, **fig4),
         *(_small_plus(f"-{100 * ratio:g}", "Table 1, ISTA-Net+", 5, 16, ratio, main=True) for ratio in (0.3, 0.5)),
