@@ -13,6 +13,7 @@ import sys
 import time
 import unittest.mock
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from istapp.basics.errors import UserError
+from istapp.experiments import campaigns
 from istapp.images import datasets
 from istapp.images.datasets import Image
 from istapp.methods.gdn import GDN
@@ -650,6 +653,33 @@ def test_a_recorded_gradient_is_given_every_batch(counting: list[int], monkeypat
     graphed = train(a_run(recipe=recipe, mode="graph", precision="float32"))
     assert len(recorded) == 1 and recorded[0].graph is not None
     assert same(graphed.weights, train(a_run(recipe=recipe, precision="float32")).weights)
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes a tensor of numbers of the processor's, or tells the processor one of a tensor's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: object, _: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        if any(name in str(function) for name in ("lift_fresh", "_local_scalar_dense", "nonzero")):
+            self.found.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", sorted({each.method: each.id for each in campaigns.LAPTOP}.values()))
+def test_a_graph_can_record_the_loss_of_every_network(name: str) -> None:
+    """Nothing passes between processor and GPU in it; that is what CUDA refuses to record."""
+    experiment = campaigns.ALL[name]
+    network, recipe = experiment.network().train(), experiment.recipe
+    sampling = network.operator(experiment.ratios, experiment.matrix_seed, 8)
+    loss = network.loss if recipe.measure() is None else partial(network.loss, error=recipe.measure())
+    x = torch.rand(8, 1, recipe.patch, recipe.patch)
+    loss(x, sampling)  # what is set up once
+    with Waits() as waits:
+        loss(x, sampling).backward()
+    assert waits.found == []
 
 
 def test_muon_and_the_loss_compile_without_a_break() -> None:

@@ -47,6 +47,7 @@ class LDAMP(Network):
     """Message passing with a DnCNN for each range between two of the rising `edges`."""
 
     name = "ldamp"
+    limits: Tensor
 
     def __init__(
         self,
@@ -60,11 +61,13 @@ class LDAMP(Network):
         self.config = {"edges": list(edges), "layers": layers, "channels": channels}
         self.config |= {"iterations": iterations, "damping": damping}
         self.edges, self.iterations, self.damping = [edge / 255 for edge in edges], iterations, damping
+        # On the network's device: a CUDA graph can record no copy from the processor.
+        self.register_buffer("limits", torch.tensor(self.edges), persistent=False)
         self.denoisers = nn.ModuleList(DnCNN(layers, channels, largest) for largest in self.edges[1:])
 
     def range_of(self, sigma: Tensor) -> Tensor:
         """Return which denoiser serves noise of these deviations, (B,) -> (B,) integers; the last one all beyond."""
-        return torch.bucketize(sigma.contiguous(), torch.tensor(self.edges[1:-1]).to(sigma), right=True)
+        return torch.bucketize(sigma.contiguous(), self.limits[1:-1].to(sigma), right=True)
 
     def denoise(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Denoise each of (B, 1, H, W) images by the denoiser for its noise, (B,)."""
@@ -86,8 +89,8 @@ class LDAMP(Network):
     def noise(self, x: Tensor) -> Tensor:
         """Draw a deviation for each image of a batch, uniform in the range of denoiser i mod R, (B, 1, 1, 1)."""
         which = torch.arange(len(x), device=x.device) % len(self.denoisers)
-        edges = torch.tensor(self.edges).to(x)
-        low, high = edges[:-1][which], edges[1:][which]
+        limits = self.limits.to(x)
+        low, high = limits[:-1][which], limits[1:][which]
         return (low + (high - low) * torch.rand_like(low)).view(-1, 1, 1, 1)
 
     def loss(self, x: Tensor, sampling: BlockSampling, error: ErrorMeasure = mean_squared) -> Tensor:
