@@ -10,7 +10,7 @@ from istapp import methods
 from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.images import datasets
-from istapp.method import weights
+from istapp.method import loading, weights
 from istapp.methods import Blockwise, Method, PerRatio, blockwise
 from istapp.methods.ista_net import ISTANet
 from istapp.methods.ista_net_plus import ISTANetPlus
@@ -217,6 +217,24 @@ def test_foreign_and_broken_weights_are_refused(tmp_path: Path) -> None:
         methods.get("ista-net-pp", weights=pickled)
     with pytest.raises(UserError, match="has no weights"):
         methods.get("tv", weights=plus)
+
+
+class Remembering(ISTANetPP):
+    """A network with a tensor that its file does not hold."""
+
+    def __init__(self, **config: object) -> None:
+        super().__init__(**config)
+        self.register_buffer("limits", torch.tensor([0.25, 0.75]), persistent=False)
+
+
+def test_what_a_file_does_not_hold_is_made_by_the_constructor(tmp_path: Path) -> None:
+    network = Remembering(stages=1, channels=2)
+    path = saved(network, tmp_path / "w.safetensors")
+    torch.manual_seed(3)
+    loaded = loading.filled(Remembering, path)
+    assert torch.initial_seed() == 3 and torch.equal(torch.rand(3), torch.rand(3, generator=torch.manual_seed(3)))
+    assert loaded.limits.tolist() == [0.25, 0.75]
+    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), network.state_dict().values()))
 
 
 def test_half_precision_weights_are_widened(tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ def believed(network: type[N], config: dict[str, Any], shapes: dict[str, tuple[i
     expected = {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
     if wrong := sorted(set(expected.items()) ^ set(shapes.items())):
         raise UserError(f"{source} does not fit {network.name} {config}: it differs first at '{wrong[0][0]}'")
-    return built.to_empty(device="cpu")
+    if {name for name, _ in built.named_buffers()} <= set(expected):
+        return built.to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):  # what its file does not hold, its constructor has to make
+        return network(**config)
 
 
 def _plausible(name: str, value: Any) -> bool:
