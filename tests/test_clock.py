@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from istapp.__main__ import main
+from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.basics.provenance import device_name
 from istapp.experiments import campaigns, clock, forward_times, plan, queue
@@ -225,6 +226,27 @@ def test_a_group_that_is_compared_with_another_takes_its_budget(
     Plan(pixels={"pair": 24 * STEP}, final=["pair"], path=tmp_path / "plan.json").write()
     assert spend(2, places=places, group="other", say=lambda _: None) == ["ista-net-pp-c"]
     assert weights.header(places.weights_of("ista-net-pp-c"))["pixels"] == 24 * STEP
+
+
+def test_what_is_shipped_tells_the_budget_and_a_lost_state_is_not_continued(
+    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a fresh checkout, which has weights and neither a plan nor states."""
+    shipped = tmp_path / "shipped"
+    monkeypatch.setattr(paths, "WEIGHTS", shipped)
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    for run, pixels in zip(pair, (16 * STEP, 12 * STEP)):
+        header = {"run": run.id, "pixels": pixels, "machines": [{"device": "NVIDIA H200", "pixels": pixels}]}
+        weights.save(shipped / f"{run.id}.safetensors", {"a": torch.ones(1)}, header)
+    assert plan.seen_by_all("pair") is None
+    weights.save(shipped / f"{pair[1].id}.safetensors", {"a": torch.ones(1)}, header | {"pixels": 16 * STEP})
+    assert plan.seen_by_all("pair") == 16 * STEP
+    assert Plan.of(Places()).next(Places()) is None
+    third = dataclasses.replace(pair[0], id="ista-net-pp-c", group="other", seed=4)
+    know([*pair, third], monkeypatch)
+    there = Places.in_folder(tmp_path / "there")
+    assert spend(2, places=there, group="other", say=lambda _: None) == ["ista-net-pp-c"]
+    assert weights.header(there.weights_of("ista-net-pp-c"))["pixels"] == 16 * STEP
 
 
 @pytest.mark.parametrize("text", [

@@ -219,6 +219,19 @@ def test_foreign_and_broken_weights_are_refused(tmp_path: Path) -> None:
         methods.get("tv", weights=plus)
 
 
+def test_a_header_alone_says_that_its_weights_are_not_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = saved(tiny(), tmp_path / "ista-net-pp-a.safetensors", run="ista-net-pp-a", parameters=2, pixels=7)
+    saved(tiny(), tmp_path / "ista-net-pp-b.safetensors", parameters=1)
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
+    assert methods.get("ista-net-pp").weights == large.name
+    before = weights.header(large)
+    weights.leave_header(large)
+    assert weights.header(large) == before and large.stat().st_size < 1000
+    with pytest.raises(UserError, match="header alone.*: istapp train ista-net-pp-a --out FOLDER makes them"):
+        methods.get("ista-net-pp", weights=large)
+    assert methods.get("ista-net-pp").weights == "ista-net-pp-b.safetensors"
+
+
 class Remembering(ISTANetPP):
     """A network with a tensor that its file does not hold."""
 

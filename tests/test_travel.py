@@ -90,6 +90,18 @@ def test_there_and_back(home: Places, tmp_path: Path, monkeypatch: pytest.Monkey
     assert not list(home.weights.glob("sets*"))
 
 
+def test_of_weights_without_room_the_header_is_shipped(
+    home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = journey(home, tmp_path)
+    monkeypatch.setattr(travel, "SHIPPED", 1000)
+    travel.merge(pieces, (said := []).append)
+    path, whole = home.weights_of("ista-net-pp-a"), home.runs / "ista-net-pp-a.safetensors"
+    assert not weights.is_whole(path) and weights.header(path) == weights.load(whole)[0]
+    assert any("its header alone to weights/" in line for line in said)
+    assert queue.status("ista-net-pp-a", home) == "done" and len(read_rows(home.rows_of("ista-net-pp-a"))) == 16
+
+
 def test_what_goes_in_is_listed_and_limited(
     home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

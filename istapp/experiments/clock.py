@@ -23,7 +23,7 @@ from istapp.experiments import campaigns, forward_times, queue
 from istapp.experiments.campaigns import LIKE, Experiment
 from istapp.experiments.costs import Costs, costs_of, least_pixels, operations, pixels_seen
 from istapp.experiments.evaluation import device
-from istapp.experiments.plan import Plan, stated
+from istapp.experiments.plan import Plan, seen_by_all, stated
 from istapp.experiments.queue import Places
 from istapp.method import weights
 from istapp.training import Run, calibration
@@ -187,9 +187,10 @@ class _Session:
         """
         fixed = self.plan.pixels.get(self.name) if self.name in self.plan.final else None
         other = LIKE.get(self.name)
-        if fixed is None and other in self.plan.final:
-            fixed = self.plan.pixels[other]
-            self._fix(fixed)
+        if fixed is None and other is not None:
+            fixed = self.plan.pixels[other] if other in self.plan.final else seen_by_all(other)
+            if fixed is not None:
+                self._fix(fixed)
         if fixed is not None:
             self.say(f"budget of the group: {fixed / 1e6:,.1f} million pixels each, as planned before")
             return fixed

@@ -12,6 +12,8 @@ from istapp.basics.paths import write_atomically
 from istapp.experiments import queue
 from istapp.experiments.campaigns import ORDER, Experiment
 from istapp.experiments.queue import Places
+from istapp.method import weights
+from istapp.training import state as states
 
 #: What is known of a way to train.
 _WAY = {"precision", "mode", "pixels_per_second", "start_up"}
@@ -83,18 +85,29 @@ class Plan:
         write_atomically(self.path, lambda beside: beside.write_text(json.dumps(content, indent=1), encoding="utf-8"))
 
     def next(self, places: Places) -> str | None:
-        """Return the group to work on next: the first that is not done, or not to its full budget where named again."""
+        """Return the group to work on next: the first that is not done, or not to its full budget where named again.
+
+        Named again it is only continued: where the states are lost that it would go on from, it waits.
+        """
         for i, group in enumerate(ORDER):
             own = queue.members(group)
             if not own:
                 continue
             if any(queue.status(e.id, places) != "done" or queue.is_only_begun(e, places) for e in own):
                 return group
-            again = ORDER[:i].count(group)
-            budget = self.pixels.get(group, math.inf)
-            if again and self.visits.get(group, 0) <= again and not any(e.recipe.is_whole(budget) for e in own):
+            times, budget = ORDER[:i].count(group), self.pixels.get(group, math.inf)
+            short = self.visits.get(group, 0) <= times and not any(e.recipe.is_whole(budget) for e in own)
+            if times and short and all(states.exists(places.runs / f"{e.id}.stable") for e in own):
                 return group
         return None
+
+
+def seen_by_all(group: str) -> float | None:
+    """Return the pixels that the networks of a group have seen, all alike, as their weights at home say; else None."""
+    own = queue.members(group)
+    headers = [weights.header(path) for e in own if (path := Places().weights_of(e.id)).exists()]
+    seen = {header.get("pixels") for header in headers}
+    return seen.pop() if len(headers) == len(own) and len(seen) == 1 else None
 
 
 def stated(own: list[Experiment]) -> float:

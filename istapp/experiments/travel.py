@@ -20,7 +20,7 @@ from typing import Any
 
 from istapp.basics.errors import UserError
 from istapp.basics.paths import read_table, write_atomically, write_table
-from istapp.basics.provenance import checkout
+from istapp.basics.provenance import checkout, commit
 from istapp.experiments import campaigns, queue
 from istapp.experiments.forward_times import ForwardTime
 from istapp.experiments.plan import Plan
@@ -33,6 +33,9 @@ from istapp.training.calibration import Trial
 
 #: Bytes that may go in, the checkout included, and that a piece may have on its way out.
 INWARD, PIECE = 60 * 2**20, 15 * 2**20
+
+#: Bytes of weights that are shipped, all together; of what comes home beyond that only the header is.
+SHIPPED = 32 * 2**20
 
 #: The file of image sets in the folder, and the name of a piece.
 SETS, NAME = "sets.safetensors", re.compile(r"campaign-(\d+)of(\d+)\.tar")
@@ -71,7 +74,10 @@ def pack(folder: Path, sets: Sequence[str] = (), group: str | None = None, say: 
     for path in sorted(folder.iterdir()):
         say(f"{path.stat().st_size / 2**20:7.2f} MiB  {path.name}")
     say(f"{size / 2**20:7.2f} MiB in {folder} for group {name} ({', '.join(wanted)})")
-    say(f"{(size + code) / 2**20:7.2f} MiB with the checkout, of {INWARD / 2**20:.0f}")
+    say(
+        f"{(size + code) / 2**20:7.2f} MiB with the checkout, of {INWARD / 2**20:.0f}; there, where git does not know "
+        f"this commit: ISTAPP_COMMIT={commit()}"
+    )
     if size + code > INWARD:
         raise UserError(f"{(size + code) / 2**20:.1f} MiB are more than may travel; name fewer sets with --sets")
 
@@ -146,7 +152,8 @@ def merge(source: Path, say: Say = print) -> None:
     """Bring pieces home: weights, curves and rows into data/, states and plan into runs/.
 
     Weights that have seen more pixels than those that come stay, with their curve and rows; what came is kept beside
-    the states, in ``left-out``, for whoever decides by more than pixels.
+    the states, in ``left-out``, for whoever decides by more than pixels. Where there is no room to ship weights
+    (`SHIPPED`), they come to the states too, and their header is shipped.
 
     Raises:
         UserError: a piece is missing, or a file is not what its name says; then nothing is merged.
@@ -216,13 +223,18 @@ def _take_weights(path: Path, home: Places) -> str:
     if target.exists() and weights.header(target).get("weights_hash") != weights.header(path).get("weights_hash"):
         home.rows_of(path.stem).unlink(missing_ok=True)  # rows of the weights that go
     write_atomically(target, lambda beside: shutil.copyfile(path, beside))
+    said = f"to {target.parent.name}/"
+    if _bytes(target.parent.glob("*.safetensors")) > SHIPPED:
+        write_atomically(home.runs / path.name, lambda beside: shutil.copyfile(path, beside))
+        weights.leave_header(target)
+        said = f"to {home.runs.name}/, its header alone {said}: more than {SHIPPED / 2**20:.0f} MiB are not shipped"
     begun = home.runs / path.stem
     with suppress(UserError):  # a damaged one is told by whoever wants to go on from it
         kept = state.peek(begun)
         header = weights.header(path)
         if kept and _is_same_run(kept["identity"], header) and kept["pixels"] <= header.get("pixels", 0):
             state.remove(begun)  # the run went further elsewhere; this would make it unfinished again
-    return f"to {target.parent.name}/"
+    return said
 
 
 def _is_same_run(identity: Mapping[str, Any], header: Mapping[str, Any]) -> bool:

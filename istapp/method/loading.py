@@ -17,9 +17,10 @@ N = TypeVar("N", bound=Network)
 def shipped(name: str) -> list[tuple[Path, dict[str, Any]]]:
     """Return files and headers of the weights shipped for a method and meant for use, the largest network first.
 
-    Ablations and other side experiments carry ``"main": false`` in their header and are left out.
+    Ablations and other side experiments carry ``"main": false`` in their header and are left out, and so are headers
+    whose weights were too large to be shipped.
     """
-    files = sorted(paths.WEIGHTS.glob(f"{name}-*.safetensors"))
+    files = [file for file in sorted(paths.WEIGHTS.glob(f"{name}-*.safetensors")) if weights.is_whole(file)]
     found = [(file, weights.header(file)) for file in files]
     main = [(file, header) for file, header in found if header.get("method") == name and header.get("main")]
     return sorted(main, key=lambda item: -item[1].get("parameters", 0))

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -70,23 +70,50 @@ def where(header: dict[str, Any]) -> str:
     return ", ".join(f"{each['minutes']:.0f} min on {each['device']}" for each in machines(header))
 
 
+def leave_header(path: str | Path) -> None:
+    """Reduce a file of weights to its header, which says what was trained and how where there is no room for numbers.
+
+    Raises:
+        UserError: as `header`.
+    """
+    save(path, {}, header(path))
+
+
 def shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a weights file's tensors without reading them.
 
     Raises:
-        UserError: no such file, not a safetensors file, truncated, or not written by this project.
+        UserError: no such file, not a safetensors file, truncated, not written by this project, or a header alone.
     """
-    return _open(Path(path), read_tensors=False)[2]
+    header, _, sizes = _open(Path(path), read_tensors=False)
+    return sizes or _refuse(path, header)
+
+
+def is_whole(path: str | Path) -> bool:
+    """Tell whether a file of weights holds more than its header.
+
+    Raises:
+        UserError: as `header`.
+    """
+    return bool(_open(Path(path), read_tensors=False)[2])
+
+
+def _refuse(path: str | Path, header: dict[str, Any]) -> NoReturn:
+    """Raise UserError for weights that are not shipped."""
+    again = f": istapp train {header['run']} --out FOLDER makes them" if "run" in header else ""
+    raise UserError(f"{path} is a header alone, its weights are too large to be shipped{again}")
 
 
 def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return header and tensors (float32; float16 files are widened) of a weights file.
 
     Raises:
-        UserError: no such file, not a safetensors file, truncated, not finite, not written by this project, or changed
-            since its header was written.
+        UserError: no such file, not a safetensors file, truncated, not finite, not written by this project, changed
+            since its header was written, or a header alone.
     """
     header, tensors, _ = _open(Path(path), read_tensors=True)
+    if not tensors:
+        _refuse(path, header)
     if header.get("weights_hash") not in (None, tensors_hash(tensors)):
         raise UserError(f"{path} was changed after it was written: its tensors are not those that its header names")
     sys.audit("istapp.weights", str(path))  # the pages say which weights they used, see `istapp.figures.origin`
