@@ -111,6 +111,8 @@ def test_weights_whose_header_was_made_better_are_told(folder, capsys, monkeypat
         code == 2 and f"{copied.name}: changed\n  weights_hash {header['weights_hash'][:16]}, training_set T91" in out
     )
     assert write(capsys, copied.name)[0] == 0
+    weights.leave_header(copied)
+    assert "changed\n  a header alone, weights_hash" in write(capsys)[1] and write(capsys, copied.name)[0] == 0
 
 
 def test_what_differs_from_an_older_ledger_is_told_and_recorded_nowhere(folder, capsys, tmp_path_factory):

@@ -114,9 +114,11 @@ def _content_changed(path: Path, recorded: str | None) -> Iterator[str]:
 def _weights_changed(path: Path) -> Iterator[str]:
     """Say what a file of weights is now."""
     if path.is_file():
-        header, _ = weights.load(path)
+        whole = weights.is_whole(path)
+        header = weights.load(path)[0] if whole else weights.header(path)
         told = ("weights_hash", "training_set", "steps", "seed", "commit")
-        yield ", ".join(f"{name} {str(header[name])[:16]}" for name in told if name in header)
+        said = [f"{name} {str(header[name])[:16]}" for name in told if name in header]
+        yield ", ".join(said if whole else ["a header alone", *said])
 
 
 def _rows_changed(before: list[rows.Row], now: list[rows.Row]) -> Iterator[str]:

@@ -205,7 +205,8 @@ def _run(run: str, rows: Sequence[Row]) -> Iterator[Step]:
         yield Step("weights", f"{run}: not shipped")
         return
     try:
-        header, _ = weights.load(path)
+        whole = weights.is_whole(path)
+        header = weights.load(path)[0] if whole else weights.header(path)
     except UserError as error:
         yield Step("weights", str(error).replace(str(paths.DATA.parent) + "/", ""), holds=False)
         return
@@ -215,7 +216,8 @@ def _run(run: str, rows: Sequence[Row]) -> Iterator[Step]:
     )
     known = ledger.recorded().get(path.name) == file_hash(path)
     recorded = "" if known else "; its file is not as hashes.csv records it"
-    text = f"data/weights/{path.name}, tensors {own} as its header says, {said}{recorded}"
+    found = "as its header says" if whole else "by its header, which is all that is shipped"
+    text = f"data/weights/{path.name}, tensors {own} {found}, {said}{recorded}"
     yield Step("weights", text, told <= {own} and known)
     curve = f"{run}.curve.csv"
     digest = file_hash(paths.RESULTS / curve) if (paths.RESULTS / curve).is_file() else ""
