@@ -90,7 +90,8 @@ class _Session:
         waiting = self._waiting()
         way = self._calibrated()
         # A process compiles a network once, and the calibration did so for one of them.
-        starts = [2.0 if experiment.id == self.warm else way["start_up"] for experiment in waiting]
+        shared = way["mode"] == "kernels"  # nothing in them depends on the member but its channels
+        starts = [2.0 if shared or experiment.id == self.warm else way["start_up"] for experiment in waiting]
         costs = [costs_of(experiment, self.device, start) for experiment, start in zip(waiting, starts)]
         budget = self._budget(waiting, way, costs)
         done = []
