@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pictures import COLOUR, GRAY, noise, refused, save
 
 from istapp.basics.paths import PHOTOS
-from istapp.images import datasets, registry
+from istapp.images import datasets, packs, registry
 from istapp.images.datasets import Image, read_image
 
 
@@ -190,6 +190,23 @@ def test_packs_give_back_what_went_in(tmp_path_factory, arrays_):
     assert [(i.name, i.hash) for i in again] == [(i.name, i.hash) for i in images]
     refused(lambda: datasets.load(path), "several sets", f"{path}:one")
     refused(lambda: datasets.load(f"{path}:on"), "did you mean 'one'")
+
+
+def test_a_pack_holds_png_files_where_they_are_smaller(nowhere):
+    """Photographs are; noise is not."""
+    path, (photo, *_) = nowhere / "x.safetensors", datasets.load("photos")
+    datasets.write_pack(path, {"photo": [photo], "noise": [Image("a", torch.from_numpy(noise(0)))]})
+    header, file = packs._open(path)
+    assert "png" in header["photo"] and "png" not in header["noise"]
+    assert file.get_tensor("photo").numel() < photo.pixels.numel()
+    assert datasets.load(f"{path}:photo")[0].hash == photo.hash
+    content = path.read_bytes()
+    at = content.index(b"IHDR") + 7
+    path.write_bytes(content[:at] + b"\xff" + content[at + 1 :])  # another width
+    refused(lambda: datasets.load(f"{path}:photo"), "damaged")
+    at = content.index(b"\x89PNG")
+    path.write_bytes(content[:at] + b"\x88" + content[at + 1 :])
+    refused(lambda: datasets.load(f"{path}:photo"), "damaged")
 
 
 def test_a_pack_stands_in_for_the_folder_of_sets(tiny, nowhere, monkeypatch):

@@ -1,11 +1,16 @@
-"""Image sets packed into one safetensors file, so that a bare machine trains from a single array."""
+"""Image sets packed into one safetensors file, so that a bare machine trains from a single one."""
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import PIL.Image
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from istapp.basics.errors import UserError, nearest, reason
 from istapp.basics.paths import write_atomically
@@ -16,24 +21,36 @@ HEADER = "istapp.images"
 
 
 def write_pack(path: str | Path, sets: dict[str, list[Image]]) -> None:
-    """Write sets of images: a flat uint8 tensor of pixels for each, and names, shapes and hash in the header.
+    """Write sets of images: a flat uint8 tensor for each, and names, shapes and hash in the header.
 
-    Colour stays colour, (H, W, 3); nothing is padded.
+    It holds the images as PNG files, one after the other, whose sizes the header then tells; or their pixels, where
+    these are fewer bytes. Colour stays colour, (H, W, 3); nothing is padded.
 
     Raises:
         UserError: nothing to pack, or the file cannot be written.
     """
     if not sets or not all(sets.values()):
         raise UserError("a pack needs at least one set, and no empty one")
-    tensors = {name: torch.cat([image.pixels.flatten() for image in images]) for name, images in sets.items()}
-    header = {
-        name: {"hash": data_hash(images), "images": [[image.name, *image.pixels.shape] for image in images]}
-        for name, images in sets.items()
-    }
+    tensors: dict[str, Tensor] = {}
+    header: dict[str, dict[str, Any]] = {}
+    for name, images in sets.items():
+        shapes = [[image.name, *image.pixels.shape] for image in images]
+        header[name] = {"hash": data_hash(images), "images": shapes}
+        pixels, files = [image.pixels.flatten() for image in images], [_png(image) for image in images]
+        if sum(map(len, files)) < sum(map(len, pixels)):
+            header[name]["png"] = [len(file) for file in files]
+        tensors[name] = torch.cat(files if "png" in header[name] else pixels)
     try:
         write_atomically(path, lambda beside: save_file(tensors, beside, {HEADER: json.dumps(header)}))
     except (OSError, SafetensorError) as error:  # a full disk is the one or the other
         raise UserError(f"cannot write {path}: {reason(error)}") from None
+
+
+def _png(image: Image) -> Tensor:
+    """Return the bytes of an image's PNG file, uint8."""
+    file = io.BytesIO()
+    PIL.Image.fromarray(image.pixels.numpy()).save(file, "PNG", optimize=True)
+    return torch.frombuffer(bytearray(file.getbuffer()), dtype=torch.uint8)
 
 
 def packed(path: str | Path) -> list[str]:
@@ -59,14 +76,29 @@ def read_pack(path: str | Path, name: str | None = None) -> list[Image]:
         raise UserError(f"{path} holds no set '{name}'{nearest(name, header)}; it holds {', '.join(header)}")
     try:
         shapes = [(title, tuple(shape)) for title, *shape in header[name]["images"]]
-        pieces = file.get_tensor(name).split([torch.Size(shape).numel() for _, shape in shapes])
+        files = header[name].get("png")
+        pieces = file.get_tensor(name).split(files or [torch.Size(shape).numel() for _, shape in shapes])
+        pieces = [_of_png(piece, shape) for piece, (_, shape) in zip(pieces, shapes)] if files else pieces
         images = [Image(title, piece.view(shape)) for (title, shape), piece in zip(shapes, pieces, strict=True)]
         right = data_hash(images) == header[name]["hash"]
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, OSError) as error:
         raise UserError(f"{path} is damaged: its header does not tell the images of {name} ({reason(error)})") from None
     if not right:
         raise UserError(f"{path} is damaged: the pixels of {name} are not those that were packed; pack it again")
     return images
+
+
+def _of_png(file: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the pixels of a PNG file's bytes.
+
+    Raises:
+        ValueError: it is of another size than was packed, and is not decoded.
+        OSError: it is no PNG file.
+    """
+    picture = PIL.Image.open(io.BytesIO(file.numpy().tobytes()), formats=["PNG"])
+    if (picture.height, picture.width) != shape[:2]:
+        raise ValueError(f"an image of {picture.width} x {picture.height} pixels where {shape} were packed")
+    return torch.from_numpy(np.array(picture))
 
 
 def _open(path: str | Path) -> tuple[dict, safe_open]:
