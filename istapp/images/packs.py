@@ -49,7 +49,7 @@ def write_pack(path: str | Path, sets: dict[str, list[Image]]) -> None:
 def _png(image: Image) -> Tensor:
     """Return the bytes of an image's PNG file, uint8."""
     file = io.BytesIO()
-    PIL.Image.fromarray(image.pixels.numpy()).save(file, "PNG", optimize=True)
+    PIL.Image.fromarray(image.pixels.numpy()).save(file, "PNG")
     return torch.frombuffer(bytearray(file.getbuffer()), dtype=torch.uint8)
 
 
