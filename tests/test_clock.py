@@ -15,6 +15,7 @@ import torch
 from istapp.__main__ import main
 from istapp.basics import paths
 from istapp.basics.errors import UserError
+from istapp.basics.paths import write_records
 from istapp.basics.provenance import device_name
 from istapp.experiments import campaigns, clock, forward_times, plan, queue
 from istapp.experiments.campaigns import Experiment
@@ -215,6 +216,39 @@ def test_a_short_clock_makes_the_budget_and_a_longer_one_continues_it(
     assert {state.exists(tmp_path / f"{run.id}.stable") for run in pair} == {True}
     know(two(3 * budget), monkeypatch)
     assert budget < until_visited(2, 0.4) <= 3 * budget
+
+
+def test_what_such_a_machine_was_found_to_be_fastest_in_is_not_found_out_again(
+    pair: list[Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(clock, "costs_of", lambda *_: Costs(0.5, 0.5))
+    monkeypatch.setattr(calibration, "ways", lambda _: [("float32", "eager"), ("bfloat16", "eager")])
+    machine = {"device": device_name("cpu"), "torch": torch.__version__, "batch": 4}
+    told = [
+        Trial("ista-net-pp-b", "bfloat16", "eager", True, pixels_per_second=9e5, **machine),
+        Trial("ista-net-pp-b", "float32", "eager", True, pixels_per_second=1e5, **machine | {"torch": "another"}),
+        Trial("ista-net-pp-a", "float32", "eager", True, pixels_per_second=1e5, **machine),  # another network
+    ]
+    table = tmp_path / "results" / "calibration.csv"
+    table.parent.mkdir()
+
+    def said(name: str) -> list[str]:
+        lines: list[str] = []
+        with monkeypatch.context() as patch, contextlib.suppress(ZeroDivisionError):
+            patch.setattr(clock, "calibrate", lambda *_: 1 // 0)
+            spend(2, places=Places.in_folder(tmp_path / name), group="pair", say=lines.append)
+        return lines
+
+    write_records(table, told)
+    assert said("one way untried")[-1] == "calibrating with ista-net-pp-b"
+    write_records(table, [*told, Trial("ista-net-pp-b", "float32", "eager", True, pixels_per_second=2e5, **machine)])
+    lines = said("both tried")
+    assert any(line.startswith("calibrated before") for line in lines)
+    assert "trains with bfloat16 eager, 0.900 Mpixel/s" in lines
+    write_records(table, [*told, *(dataclasses.replace(told[0], precision="float32", pixels_per_second=2e5),
+                                   dataclasses.replace(told[0], accepted=False))])  # fmt: skip
+    assert "trains with float32 eager, 0.200 Mpixel/s" in said("the newest counts")
 
 
 def test_a_group_that_is_compared_with_another_takes_its_budget(

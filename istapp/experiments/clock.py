@@ -3,9 +3,10 @@
     istapp train --queue --minutes 9 --device cuda --out FOLDER     the next group, in order of worth
     istapp train --group main --minutes 9 --out FOLDER              one group, on any device
 
-The budget of a group is planned from the speed that was calibrated for its slowest member, and made final by the speed
-that the training itself turned out to have, before the rate of the first member falls. From then on it holds for all
-members, on whatever machine. The plan lies in FOLDER beside everything else, so that the same command goes on with it.
+The budget of a group is planned from the speed that was calibrated for its slowest member, then or earlier on such a
+machine, and made final by the speed that the training itself turned out to have, before the rate of the first member
+falls. From then on it holds for all members, on whatever machine. The plan lies in FOLDER beside everything else, so
+that the same command goes on with it.
 """
 
 import os
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 from istapp.basics.errors import UserError, nearest
-from istapp.basics.paths import write_records
+from istapp.basics.paths import read_table, write_records
 from istapp.basics.provenance import device_name as called
 from istapp.experiments import campaigns, forward_times, queue
 from istapp.experiments.campaigns import LIKE, Experiment
@@ -65,6 +66,32 @@ def spend(
         raise UserError(f"no group '{name}'{nearest(name, groups)}; there are {', '.join(groups)}")
     say(f"group {name}: {', '.join(experiment.id for experiment in own)}")
     return _Session(name, own, device_name, places, plan, end, say).work()
+
+
+def _recalled(wanted: Experiment, machine: str, device_name: str) -> dict[str, Any] | None:
+    """Return the fastest accepted way on such a machine for the same steps, as the checkout's calibrations tell.
+
+    None where one of the device's ways has not been tried there, as one that came later.
+    """
+    table = Places().results / "calibration.csv"
+    rows = read_table(table, tuple(Trial.__annotations__), numbers=("pixels_per_second", "start_up"))
+    own = [row for row in rows if f"{row['device']}, torch {row['torch']}" == machine and _alike(row["run"], wanted)]
+    newest = {(row["precision"], row["mode"]): row for row in own}
+    accepted = [row for row in newest.values() if row["accepted"] == "True"]
+    if not accepted or not set(calibration.ways(device_name)) <= set(newest):
+        return None
+    best = max(accepted, key=lambda row: float(row["pixels_per_second"]))
+    speeds = {name: float(best[name]) for name in ("pixels_per_second", "start_up")}
+    return {"precision": best["precision"], "mode": best["mode"], **speeds}
+
+
+def _alike(run: str, wanted: Experiment) -> bool:
+    """Tell whether a step of a run is one of the experiment `wanted`: of the same network on as many patches."""
+    other = campaigns.ALL.get(run)
+    if other is None or (other.method, other.network().config) != (wanted.method, wanted.network().config):
+        return False
+    a, b = other.recipe.on("cuda"), wanted.recipe.on("cuda")
+    return (a.patch, a.batch, a.optimiser) == (b.patch, b.batch, b.optimiser)
 
 
 @dataclass
@@ -140,21 +167,30 @@ class _Session:
             if machine in self.plan.trying:
                 self.plan.died.setdefault(machine, []).append(self.plan.trying.pop(machine))
             slowest = max(self.own, key=operations)
-            job = Run(
-                slowest.network(), slowest.images(), slowest.recipe, slowest.ratios, slowest.seed, slowest.matrix_seed,
-                device=self.device,
-            )  # fmt: skip
-            self.say(f"calibrating with {slowest.id}")
-            seconds = min(calibration.SECONDS, 0.4 * (self.end - time.monotonic()))
-            trials = calibrate(
-                job, seconds, self.say, self.plan.died.get(machine, ()), lambda way: self._try(machine, way), slowest.id
-            )
-            write_records(self.places.results / "calibration.csv", trials, add=True)
-            self.plan.ways[key], self.warm = self._chosen(trials), slowest.id
+            found = _recalled(slowest, machine, self.device)
+            if found and f"{found['precision']} {found['mode']}" not in self.plan.died.get(machine, ()):
+                self.say(f"calibrated before, on {machine}")
+                self.plan.ways[key] = found
+            else:
+                self.plan.ways[key], self.warm = self._calibrate(slowest, machine), slowest.id
             self.plan.write()
         way = self.plan.ways[key]
         self.say(f"trains with {way['precision']} {way['mode']}, {way['pixels_per_second'] / 1e6:.3f} Mpixel/s")
         return way
+
+    def _calibrate(self, slowest: Experiment, machine: str) -> dict[str, Any]:
+        """Find out what the fastest way is, keep a row of each, and return what the plan keeps of it."""
+        job = Run(
+            slowest.network(), slowest.images(), slowest.recipe, slowest.ratios, slowest.seed, slowest.matrix_seed,
+            device=self.device,
+        )  # fmt: skip
+        self.say(f"calibrating with {slowest.id}")
+        seconds = min(calibration.SECONDS, 0.4 * (self.end - time.monotonic()))
+        trials = calibrate(
+            job, seconds, self.say, self.plan.died.get(machine, ()), lambda way: self._try(machine, way), slowest.id
+        )
+        write_records(self.places.results / "calibration.csv", trials, add=True)
+        return self._chosen(trials)
 
     def _chosen(self, trials: list[Trial]) -> dict[str, Any]:
         """Return what the plan keeps of the fastest way.
