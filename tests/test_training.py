@@ -348,6 +348,23 @@ def budget(steps: int, **changes: object) -> Recipe:
     return ours(**{"pixels": steps * STEP, "batch": 4, "blocks": 1, "warm_up": 2 * STEP, "decay": 0.25} | changes)
 
 
+def test_the_speed_that_settles_a_budget_is_that_of_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What validations take is planned apart, and would count twice."""
+    told: list[float] = []
+
+    def slowly(*_: object, **__: object) -> list[float]:
+        time.sleep(1)
+        return [0.0, 0.0]
+
+    def settle(pixels: int, speed: float) -> float:
+        told.append(speed)
+        return pixels / 0.7
+
+    monkeypatch.setattr(trainer, "validation_psnr", slowly)
+    result = train(a_run(recipe=budget(40), validate_every=8, settle=settle))
+    assert len(told) == 1 and min(told[0], result.pixels_per_second) > 9 * STEP  # not 8 steps and a second
+
+
 def test_a_run_that_is_done_is_extended_as_if_it_had_never_ended(tmp_path: Path) -> None:
     keep = tmp_path / "run"
     short = train(a_run(keep, budget(8)))

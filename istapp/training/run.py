@@ -34,8 +34,9 @@ class Run:
             one that fails at its first batch gives way to the one before it.
         quiet: show no progress. Otherwise a terminal has a line of it; elsewhere each validation writes one.
         settle: called once in a call, when the fall of the rate is near (`NEAR`), with the pixels seen and the pixels
-            per second since this call's first steps (0: not known yet): it returns the budget that the clock affords,
-            in place of the recipe's. A smaller one than the pixels seen allow is raised to that.
+            per second of the steps after this call's first ones, validations apart (0: not known yet): it returns the
+            budget that the clock affords, in place of the recipe's. A smaller one than the pixels seen allow is raised
+            to that.
     """
 
     network: Network

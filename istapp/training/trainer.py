@@ -217,11 +217,11 @@ class Trainer:
         """Take steps until the run is done, `minutes` are over or a stop is asked for."""
         every = self.run.validate_every or max(1, self.recipe.steps // 20)
         began = saved = clock = time.perf_counter()
-        first, metered = self.step, (began, self.pixels)
+        first, metered = self.step, (self.seconds, self.pixels)
         with StopAsked() as stop:
             while not self.done:
                 if self.step == first + WARM:
-                    metered = (time.perf_counter(), self.pixels)
+                    metered = (self.seconds, self.pixels)
                 self._settle_in_time(*metered)
                 self._begin_decay_in_time()
                 self.one_step()
@@ -245,10 +245,10 @@ class Trainer:
         return self._result()
 
     def _settle_in_time(self, since: float, seen: int) -> None:
-        """Ask once, before the rate falls, which budget the clock affords at the speed that the training has."""
+        """Ask once, before the rate falls, which budget the clock affords at the speed that the steps have."""
         if self.settle is None or self.decay_from is not None or self.pixels < NEAR * self.recipe.stable_pixels:
             return
-        speed = (self.pixels - seen) / max(1e-9, time.perf_counter() - since)
+        speed = (self.pixels - seen) / max(1e-9, self.seconds - since)
         budget = self.settle(self.pixels, speed)
         least = self.pixels / max(1e-9, 1 - self.recipe.decay)
         self.recipe, self.now = (replace(r, pixels=max(budget, least)) for r in (self.recipe, self.now))
