@@ -275,6 +275,12 @@ def test_what_is_shipped_tells_the_budget_and_a_lost_state_is_not_continued(
     assert plan.seen_by_all("pair") is None
     weights.save(shipped / f"{pair[1].id}.safetensors", {"a": torch.ones(1)}, header | {"pixels": 16 * STEP})
     assert plan.seen_by_all("pair") == 16 * STEP
+    with monkeypatch.context() as patch:  # a part of the training, by a processor
+        begun = [dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, gpu_batch=8)) for run in pair]
+        patch.setattr(campaigns, "ALL", {run.id: run for run in begun})
+        assert plan.seen_by_all("pair") == 16 * STEP
+        patch.setattr(plan.queue, "is_gpu", lambda _: False)
+        assert plan.seen_by_all("pair") is None
     assert Plan.of(Places()).next(Places()) is None
     third = dataclasses.replace(pair[0], id="ista-net-pp-c", group="other", seed=4)
     know([*pair, third], monkeypatch)

@@ -103,8 +103,13 @@ class Plan:
 
 
 def seen_by_all(group: str) -> float | None:
-    """Return the pixels that the networks of a group have seen, all alike, as their weights at home say; else None."""
+    """Return the pixels that the networks of a group have seen, all alike, as their weights at home say; else None.
+
+    What processors have only begun counts for nothing: a GPU will see more.
+    """
     own = queue.members(group)
+    if any(queue.is_only_begun(e, Places()) for e in own):
+        return None
     headers = [weights.header(path) for e in own if (path := Places().weights_of(e.id)).exists()]
     seen = {header.get("pixels") for header in headers}
     return seen.pop() if len(headers) == len(own) and len(seen) == 1 else None

@@ -19,6 +19,12 @@ from istapp.images.image import Image, data_hash
 #: The entry of the file's header that says which image lies where.
 HEADER = "istapp.images"
 
+#: What the libraries raise where header and tensors, or the PNG files in them, are not what was written.
+_DAMAGE = (
+    SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, OSError, SyntaxError,
+    PIL.Image.DecompressionBombError,
+)  # fmt: skip
+
 
 def write_pack(path: str | Path, sets: dict[str, list[Image]]) -> None:
     """Write sets of images: a flat uint8 tensor for each, and names, shapes and hash in the header.
@@ -81,7 +87,7 @@ def read_pack(path: str | Path, name: str | None = None) -> list[Image]:
         pieces = [_of_png(piece, shape) for piece, (_, shape) in zip(pieces, shapes)] if files else pieces
         images = [Image(title, piece.view(shape)) for (title, shape), piece in zip(shapes, pieces, strict=True)]
         right = data_hash(images) == header[name]["hash"]
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, OSError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{path} is damaged: its header does not tell the images of {name} ({reason(error)})") from None
     if not right:
         raise UserError(f"{path} is damaged: the pixels of {name} are not those that were packed; pack it again")
