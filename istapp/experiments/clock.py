@@ -88,10 +88,11 @@ def _recalled(wanted: Experiment, machine: str, device_name: str) -> dict[str, A
 def _alike(run: str, wanted: Experiment) -> bool:
     """Tell whether a step of a run is one of the experiment `wanted`: of the same network on as many patches."""
     other = campaigns.ALL.get(run)
-    if other is None or (other.method, other.network().config) != (wanted.method, wanted.network().config):
+    if other is None or other.method != wanted.method:
         return False
     a, b = other.recipe.on("cuda"), wanted.recipe.on("cuda")
-    return (a.patch, a.batch, a.optimiser) == (b.patch, b.batch, b.optimiser)
+    same_step = (a.patch, a.batch, a.optimiser) == (b.patch, b.batch, b.optimiser)
+    return same_step and other.network().config == wanted.network().config
 
 
 @dataclass

@@ -18,7 +18,7 @@ def shipped(name: str) -> list[tuple[Path, dict[str, Any]]]:
     """Return files and headers of the weights shipped for a method and meant for use, the largest network first.
 
     Ablations and other side experiments carry ``"main": false`` in their header and are left out, and so are headers
-    whose weights were too large to be shipped.
+    alone, whose weights are not shipped.
     """
     files = [file for file in sorted(paths.WEIGHTS.glob(f"{name}-*.safetensors")) if weights.is_whole(file)]
     found = [(file, weights.header(file)) for file in files]

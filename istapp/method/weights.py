@@ -98,10 +98,20 @@ def is_whole(path: str | Path) -> bool:
     return bool(_open(Path(path), read_tensors=False)[2])
 
 
+def checked(path: str | Path) -> tuple[dict[str, Any], bool]:
+    """Return the header of a file of weights, held against its tensors where it has them, and whether it does.
+
+    Raises:
+        UserError: as `load`, but for a header alone.
+    """
+    whole = is_whole(path)
+    return (load(path)[0] if whole else header(path)), whole
+
+
 def _refuse(path: str | Path, header: dict[str, Any]) -> NoReturn:
     """Raise UserError for weights that are not shipped."""
     again = f": istapp train {header['run']} --out FOLDER makes them" if "run" in header else ""
-    raise UserError(f"{path} is a header alone, its weights are too large to be shipped{again}")
+    raise UserError(f"{path} is a header alone, its weights are not shipped{again}")
 
 
 def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

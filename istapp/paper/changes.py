@@ -114,8 +114,7 @@ def _content_changed(path: Path, recorded: str | None) -> Iterator[str]:
 def _weights_changed(path: Path) -> Iterator[str]:
     """Say what a file of weights is now."""
     if path.is_file():
-        whole = weights.is_whole(path)
-        header = weights.load(path)[0] if whole else weights.header(path)
+        header, whole = weights.checked(path)
         told = ("weights_hash", "training_set", "steps", "seed", "commit")
         said = [f"{name} {str(header[name])[:16]}" for name in told if name in header]
         yield ", ".join(said if whole else ["a header alone", *said])

@@ -205,8 +205,7 @@ def _run(run: str, rows: Sequence[Row]) -> Iterator[Step]:
         yield Step("weights", f"{run}: not shipped")
         return
     try:
-        whole = weights.is_whole(path)
-        header = weights.load(path)[0] if whole else weights.header(path)
+        header, whole = weights.checked(path)
     except UserError as error:
         yield Step("weights", str(error).replace(str(paths.DATA.parent) + "/", ""), holds=False)
         return
