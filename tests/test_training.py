@@ -27,10 +27,11 @@ from istapp.basics.errors import UserError
 from istapp.experiments import campaigns
 from istapp.images import datasets
 from istapp.images.datasets import Image
+from istapp.method.wrapping import as_published
 from istapp.methods.gdn import GDN
 from istapp.methods.ista_net_plus import ISTANetPlus
 from istapp.methods.ista_net_pp import ISTANetPP
-from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared
+from istapp.metrics import log_mean_squared, mean_squared, power_mean_squared, psnr
 from istapp.sampling import MixedSampling
 from istapp.training import (
     Recipe,
@@ -45,6 +46,7 @@ from istapp.training import (
     state,
     train,
     trainer,
+    validation_psnr,
 )
 from istapp.training.draws import Draws
 from istapp.training.muon import Muon, orthogonalise
@@ -125,6 +127,18 @@ def test_nothing_is_lost_between_training_and_validation(count: int) -> None:
         assert not {i.hash for i in training} & {i.hash for i in validation}
     else:
         assert len(training) == count and len(validation) == 1
+
+
+def test_validation_reconstructs_as_the_network_will_be_used() -> None:
+    """A network for single blocks that is shown whole images in validation is judged by what it never learned."""
+    torch.manual_seed(0)
+    network, images = GDN(channels=4, ratio=0.3), pictures(1, side=66)
+    sampling, x = network.sampling(0.3), images[0].luma()
+    with torch.no_grad():
+        methods = (network.eval(), as_published(network))
+        whole, alone = (psnr(method(sampling.A(x), sampling)[0], x[0]) for method in methods)
+    assert abs(whole - alone) > 1e-3
+    assert validation_psnr(network, images, [0.3]) == [pytest.approx(alone, abs=1e-4)]
 
 
 def test_the_validation_split_meets_no_test_set(data_dir: Path) -> None:

@@ -72,7 +72,7 @@ class Network(nn.Module, Method):
 
     Attributes:
         config: the arguments that build it again, for headers.
-        block_alone: its authors run it on every block alone, so that is how `loading.build` returns it.
+        block_alone: its authors run it on every block alone, so that is how `wrapping.as_published` runs it.
     """
 
     kind = "network"

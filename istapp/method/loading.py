@@ -9,7 +9,7 @@ from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.method import weights
 from istapp.method.base import Method, Network
-from istapp.method.wrapping import Blockwise, PerRatio
+from istapp.method.wrapping import PerRatio, as_published
 
 N = TypeVar("N", bound=Network)
 
@@ -54,7 +54,7 @@ def filled(network: type[Network], path: Path) -> Method:
         raise UserError(f"{path} has a damaged header: it has no config")
     method = believed(network, header["config"], weights.shapes(path), path)
     method.fill(weights.load(path)[1], path.name)
-    return Blockwise(method, published=True) if network.block_alone else method
+    return as_published(method)
 
 
 #: The most stages, channels, layers or iterations of a network that is believed to be one.

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from istapp.method.base import Method
+from istapp.method.base import Method, Network
 from istapp.sampling import BlockSampling
 
 
@@ -61,6 +61,11 @@ class Blockwise(Wrapped):
         singles = y.permute(0, 2, 3, 1).reshape(batch * h * w, m, 1, 1)
         x = self.method(singles, sampling).view(batch, h, w, block, block)
         return x.permute(0, 1, 3, 2, 4).reshape(batch, 1, h * block, w * block)
+
+
+def as_published(network: Network) -> Method:
+    """Return what reconstructs with a network as its authors do: each block alone, or the network itself."""
+    return Blockwise(network, published=True) if network.block_alone else network
 
 
 class PerRatio(Method):
