@@ -11,6 +11,7 @@ from istapp.basics import paths
 from istapp.basics.errors import UserError
 from istapp.images import datasets
 from istapp.method import loading, weights
+from istapp.method.wrapping import as_published
 from istapp.methods import Blockwise, Method, PerRatio, blockwise
 from istapp.methods.ista_net import ISTANet
 from istapp.methods.ista_net_plus import ISTANetPlus
@@ -108,6 +109,19 @@ def test_blockwise_is_each_block_alone() -> None:
     torch.testing.assert_close(folded[1:, :, 33:66, 66:99], alone, atol=1e-12, rtol=0)
     assert (whole - folded).abs().max() > 1e-6  # the cross-block path does something
     assert blockwise(network).variant == "blockwise" and blockwise(methods.get("linear")).variant == ""
+
+
+def test_the_whole_image_at_once_is_the_network_itself() -> None:
+    """What is published block by block may see across blocks; what does so already, or cannot, says it."""
+    network, sampling = ISTANetPlus(2, 3, ratio=0.2).double().eval(), BlockSampling(0.2)
+    y = sampling.A(torch.rand(1, 1, 66, 99, dtype=torch.float64))
+    for published in (as_published(network), PerRatio([as_published(network)])):
+        whole = methods.whole_image(published)
+        assert published.blockwise and not whole.blockwise and whole.variant == "whole image"
+        torch.testing.assert_close(whole(y, sampling), network(y, sampling), atol=0, rtol=0)
+    for name, why in (("tv", "as it is"), ("linear", "every block alone")):
+        with pytest.raises(UserError, match=why):
+            methods.whole_image(methods.get(name))
 
 
 def test_the_linear_estimate_is_the_best_linear_one() -> None:

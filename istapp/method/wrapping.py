@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from istapp.basics.errors import UserError
 from istapp.method.base import Method, Network
 from istapp.sampling import BlockSampling
 
@@ -108,3 +109,19 @@ class PerRatio(Method):
 def blockwise(method: Method) -> Method:
     """Return `method` without its cross-block path; one that has none already is returned as it is."""
     return method if method.blockwise else Blockwise(method)
+
+
+def whole_image(method: Method) -> Method:
+    """Return `method` on the whole image at once, where its authors run it on every block alone.
+
+    Chapter 08 asks what that is worth to a network that was trained on single blocks.
+
+    Raises:
+        UserError: it does so already, or cannot.
+    """
+    if isinstance(method, PerRatio):
+        return PerRatio([whole_image(network) for network in method.networks.values()])
+    if not isinstance(method, Blockwise):
+        why = "computes every block alone" if method.blockwise else "reconstructs the whole image at once as it is"
+        raise UserError(f"{method.name} {why}")
+    return Wrapped(method.method, "whole image")

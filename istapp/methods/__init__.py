@@ -25,11 +25,11 @@ from istapp.basics.errors import UserError, nearest
 from istapp.method import loading
 from istapp.method.base import Method, Network, Tied
 from istapp.method.options import Option, checked, options_of
-from istapp.method.wrapping import Blockwise, PerRatio, blockwise
+from istapp.method.wrapping import Blockwise, PerRatio, blockwise, whole_image
 
 __all__ = [
     "Blockwise", "Description", "Method", "Network", "Option", "PerRatio", "Tied",
-    "blockwise", "class_of", "describe", "faults", "get", "names",
+    "blockwise", "class_of", "describe", "faults", "get", "names", "whole_image",
 ]  # fmt: skip
 
 __path__ += [folder for folder in os.environ.get("ISTAPP_METHODS", "").split(os.pathsep) if folder]
