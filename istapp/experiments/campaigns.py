@@ -257,7 +257,7 @@ _RIVALS = {
     # Small enough for a processor. After 20 million pixels 5e-4 was the best of three rates on validation images.
     "reconnet": ("ReconNet", 1, ours(200e6, batch=32, blocks=1, rate=5e-4)),
     # At 30 %, after 3 million pixels, the square was 0.35 dB ahead of its logarithm on validation images.
-    "dpdnn": ("DPDNN", 6, ours(4e9, batch=32, gpu_batch=128, blocks=1, error="published")),
+    "dpdnn": ("DPDNN", 6, ours(4e9, batch=16, gpu_batch=128, blocks=1, error="published")),
     "gdn": ("GDN", 12, ours(4e9, batch=32, gpu_batch=128, blocks=1)),
     "dpa-net": ("DPA-Net", 4, ours(4e9, batch=8, gpu_batch=32, block=16, blocks=4, rate=3e-4, error="published")),
     "mac-net": ("MAC-Net", 4, ours(4e9, batch=8, gpu_batch=32, block=16, blocks=6, rate=3e-4, error="published")),
