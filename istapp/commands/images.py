@@ -58,7 +58,7 @@ def _method_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--matrix", metavar="FILE", type=Path, help="your own: .npy, .safetensors or .mat, m x 1089")
     path = parser.add_mutually_exclusive_group()
     path.add_argument("--blockwise", action="store_true", help="reconstruct each block alone")
-    path.add_argument("--whole-image", action="store_true", help="all blocks at once, where its authors do it alone")
+    path.add_argument("--whole-image", action="store_true", help="see across blocks, where published for each alone")
     parser.add_argument("--fast", action="store_true", help="in the number format that the device is fast in")
     parser.add_argument("--seed", type=seed, default=0, help="of the sampling matrix (default 0)")
     device(parser)
@@ -132,12 +132,12 @@ def _method(options: argparse.Namespace) -> "Method":
             raise UserError(f"--option takes NAME=VALUE, such as iterations=500, not '{name}{equals}'")
     chosen = {name: value for name, _, value in pairs}
     method = methods.get(options.method, options.weights, **chosen)
+    method = methods.whole_image(method) if options.whole_image else method
     if options.matrix:
         from istapp.method.matrices import given
 
         method = given(method, options.matrix)
     method = methods.blockwise(method) if options.blockwise else method
-    method = methods.whole_image(method) if options.whole_image else method
     if not options.fast:
         return method
     from istapp.method.fast import fast
