@@ -137,6 +137,18 @@ def test_the_linear_estimate_is_the_best_linear_one() -> None:
     torch.testing.assert_close(estimate[0, 0, :, 33:].reshape(-1), q @ y[0, :, 0, 1], atol=1e-10, rtol=0)
 
 
+def test_a_page_hears_of_the_second_moment_at_every_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read once and kept, it was named under the first figure of a chapter that used it, and under no other."""
+    sampling, linear, heard = BlockSampling(0.1), methods.get("linear"), []
+    y = sampling.A(torch.rand(1, 1, 33, 33))
+    monkeypatch.setattr("sys.audit", lambda event, *what: heard.append((event, *map(str, what))))
+    for use in (second_moment, lambda: linear(y, sampling)):
+        for _ in range(2):
+            heard.clear()
+            use()
+            assert any(event == "istapp.weights" and "second-moment" in str(what) for event, *what in heard)
+
+
 def test_the_stored_second_moment_is_that_of_train400(data_dir: Path) -> None:
     images = [image.luma() for image in datasets.load("Train400")[::20]]
     some, stored = fit_second_moment(images, stride=21), second_moment()

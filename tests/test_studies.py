@@ -96,7 +96,7 @@ def test_the_gap_is_taken_on_pieces_and_on_training_images(
     assert main(["study", "gap"]) == 0
     rows = read_table(tmp_path / "gap.csv", ["dataset", "blocks", "ratio", "images", "ours", "released"])
     assert [(r["dataset"], r["blocks"], r["ratio"], r["images"]) for r in rows] == [
-        *(("Set11", side, "10", "2") for side in "1240"), ("Set11", "0", "30", "2"), ("Set11", "0", "50", "2"),
+        *(("Set11", side, ratio, "2") for ratio in ("10", "50") for side in "1240"), ("Set11", "0", "30", "2"),
         *(("Train400", "0", ratio, "2") for ratio in ("10", "30", "50")),
     ]  # fmt: skip
     one, two, four = (float(r["ours"]) for r in rows[:3])

@@ -23,7 +23,9 @@ def operations(experiment: Experiment) -> float:
     """Return the operations of training on a pixel: the member with the most is taken for the slowest."""
     network = experiment.network().train().requires_grad_(True)
     sampling = network.operator(experiment.ratios, experiment.matrix_seed, 1)
-    return operations_per_pixel(network, sampling, torch.rand(1, 1, experiment.recipe.patch, experiment.recipe.patch))
+    patch = torch.rand(1, 1, experiment.recipe.patch, experiment.recipe.patch)
+    with torch.enable_grad():  # a page that only looks at networks has switched it off
+        return operations_per_pixel(network, sampling, patch)
 
 
 def pixels_seen(experiment: Experiment, places: Places) -> int:

@@ -30,7 +30,7 @@ from istapp.training import split
 FILE = paths.RESULTS / "gap.csv"
 
 #: Blocks along the side of a piece, 0 for whole images; ratios at which pieces are compared; and images.
-SIDES, PIECES, RATIOS = (1, 2, 4, 0), (0.1,), (0.1, 0.3, 0.5)
+SIDES, PIECES, RATIOS = (1, 2, 4, 0), (0.1, 0.5), (0.1, 0.3, 0.5)
 
 #: Every so many-th training image is taken.
 EVERY = 19

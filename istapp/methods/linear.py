@@ -5,6 +5,7 @@ ISTA-Net and ISTA-Net+ start from it (Zhang and Ghanem, 2018, as a fit to pairs 
 is stored once, and Q follows for any sampling matrix. No trainable parameters; block by block. Chapter 01 derives it.
 """
 
+import sys
 from collections.abc import Iterable
 from functools import cache
 
@@ -21,9 +22,15 @@ from istapp.sampling import BLOCK, BlockSampling, MixedSampling, exactly
 SECOND_MOMENT = paths.WEIGHTS / "second-moment.safetensors"
 
 
-@cache
 def second_moment() -> Tensor:
     r"""Return :math:`C = E[xx^\top]` over all 33 x 33 blocks of Train400, (1089, 1089) float64."""
+    sys.audit("istapp.weights", str(SECOND_MOMENT))  # a page names it wherever it is used, not only where it is read
+    return _read()
+
+
+@cache
+def _read() -> Tensor:
+    """Unpack the stored upper triangle."""
     with torch.device("cpu"):  # it is kept, also where a network is being built that has no memory yet
         packed = files.load(SECOND_MOMENT)[1]["upper"].double()
         rows, columns = torch.triu_indices(BLOCK**2, BLOCK**2)
@@ -85,6 +92,7 @@ class Linear(Method):
 
     def __call__(self, y: Tensor, sampling: BlockSampling) -> Tensor:
         """Return Q y, block by block."""
+        sys.audit("istapp.weights", str(SECOND_MOMENT))  # also where Q is remembered
         return apply_blocks(linear_initialisation(sampling), y).detach()
 
 
