@@ -91,6 +91,8 @@ def exactly(x: Tensor) -> torch.autocast:
 
 
 def _refuse_integers(values: Tensor) -> None:
+    if not isinstance(values, Tensor):
+        raise UserError(f"images and measurements are tensors, not {type(values).__name__}: torch.from_numpy makes one")
     if not values.is_floating_point():
         raise UserError(f"images and measurements are floats, not {values.dtype}; 8-bit pixels: image.float() / 255")
 
@@ -122,10 +124,12 @@ class BlockSampling:
         """Draw the matrix of `seed` at `ratio`, or take a given `phi` of shape (m, block²).
 
         Raises:
-            UserError: the ratio is outside (0, 1], or `phi` does not have block² columns or is not finite.
+            UserError: the ratio is outside (0, 1], or `phi` is complex, does not have block² columns or is not finite.
         """
         m = measurements(ratio, block)
         given = sampling_matrix(m, seed or 0, block) if phi is None else phi
+        if given.is_complex() if isinstance(given, Tensor) else np.iscomplexobj(given):
+            raise UserError("Phi is complex: a measurement here is a real number")
         self.phi = torch.as_tensor(given, dtype=torch.float64, device="cpu")
         if self.phi.ndim != 2 or self.phi.shape[1] != block**2 or not len(self.phi):
             raise UserError(f"Phi must be m x {block**2} for {block} x {block} blocks, not {tuple(self.phi.shape)}")

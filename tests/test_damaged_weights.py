@@ -232,12 +232,12 @@ def test_flipped_and_cut_files_load_or_are_refused(
 
 def test_what_is_remembered_is_no_tensor_without_memory() -> None:
     """ReconNet starts from the linear estimate, whose second moment is kept: it is built to be looked at, too."""
-    from istapp.methods.linear import second_moment
+    from istapp.methods.linear import _read, second_moment
     from istapp.methods.reconnet import ReconNet
 
-    second_moment.cache_clear()
+    _read.cache_clear()
     network = ReconNet(0.01, linear_start=True)
-    second_moment.cache_clear()
+    _read.cache_clear()
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     loading.believed(ReconNet, network.config, shapes, "x")
     assert second_moment().device.type == "cpu" and second_moment().abs().sum() > 0

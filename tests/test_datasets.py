@@ -2,6 +2,7 @@
 
 import csv
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -51,6 +52,20 @@ def test_names_that_differ_in_their_ending_stay_apart(tmp_path):
     for name in ("a.png", "a.tif", "b.png"):
         save(tmp_path / name, noise(0))
     assert [image.name for image in datasets.load(tmp_path)] == ["a.png", "a.tif", "b"]
+
+
+def test_bits_are_of_a_folders_files(tiny, tmp_path):
+    deep = np.linspace(0, 4095, 80).astype(np.uint16).reshape(8, 10)
+    file = save(tmp_path / "in" / "deep.png", deep)
+    save(tmp_path / "in" / "plain.png", noise(0))
+    found = {image.name: image.hash for image in datasets.load(tmp_path / "in", bits=12)}
+    assert found == {"deep": read_image(file, 12).hash, "plain": read_image(tmp_path / "in" / "plain.png").hash}
+    assert datasets.load(file, bits=12)[0].hash == found["deep"]
+    bad = []
+    assert [i.name for i in datasets.load(tmp_path / "in", bad=bad, bits=10)] == ["plain"] and "10 bits" in bad[0]
+    datasets.pack(tmp_path / "x.safetensors", ["Tiny"])
+    for name in ("Tiny", tmp_path / "x.safetensors"):
+        refused(lambda name=name: datasets.load(name, bits=12), f"{name} is a registered set or a pack")
 
 
 def test_bad_folders_are_refused(tmp_path):
@@ -238,6 +253,21 @@ def test_bad_packs_are_refused(nowhere):
 def test_an_unwritable_pack_leaves_nothing(nowhere):
     (nowhere / "file").write_text("")
     refused(lambda: datasets.pack(nowhere / "file" / "x.safetensors", ["photos"]), "cannot write")
+
+
+def test_a_pack_takes_no_other_files_place(nowhere):
+    from safetensors.torch import save_file
+
+    path = nowhere / "x.safetensors"
+    path.write_text("mine")
+    refused(lambda: datasets.pack(path, ["photos"]), "x.safetensors is there and is no pack of images")
+    assert path.read_text() == "mine"
+    save_file({"a": torch.zeros(2)}, path, {packs.HEADER: "{"})
+    refused(lambda: datasets.load(path), "pack it again")
+    datasets.pack(path, ["photos"])
+    assert packs.packed(path) == ["photos"]
+    refused(lambda: datasets.pack(nowhere / "x.txt", ["photos"]), "x.txt does not end in .safetensors")
+    assert [each.name for each in nowhere.iterdir()] == ["x.safetensors"]
 
 
 # ---- the real sets

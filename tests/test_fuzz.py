@@ -98,6 +98,7 @@ class Calls:
     def evaluate(self) -> list[str]:
         given = ["--dataset", self.mostly(["good.png", "gray.png", "folder"], FILES, self.paths, WORDS)]
         given += self.method("--ratios") + self.some("--out", self.mostly(["r.csv", "s.csv"], self.paths), chance=0.7)
+        given += self.some("--bits", self.mostly(["12"], NUMBERS), chance=0.1)
         return given + self.some("--run", self.any(WORDS, self.paths, NUMBERS))
 
     def datasets(self) -> list[str]:

@@ -118,6 +118,20 @@ def test_a_group_is_climbed_alone_and_what_needs_a_gpu_waits_for_one(
     assert "no group 'rates'" in capsys.readouterr().err
 
 
+def test_a_group_is_listed_alone(small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = str(tmp_path / "ladder.csv")
+    assert main(["ladder", "--out", out]) == 0 and capsys.readouterr().out.count("\n") == 3
+    assert main(["ladder", "--group", "rate", "--out", out]) == 0
+    listed = capsys.readouterr().out
+    assert listed.startswith("rate ") and " wild " in listed and listed.count("\n") == 1
+    said = []
+    for more in ([], ["--minutes", "1"]):
+        assert main(["ladder", "--group", "rates", *more, "--out", out]) == 2
+        said.append(capsys.readouterr())
+    assert said[0] == said[1] and not said[0].out
+    assert "no group 'rates' (did you mean 'rate'?); there are rate, steps\n" in said[0].err
+
+
 def test_another_file_is_refused(small: list[Rung], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "notes.csv"
     out.write_text("a,b\n")

@@ -90,8 +90,12 @@ def test_the_page_says_what_the_code_draws() -> None:
 def test_who_cannot_take_it_says_why(file: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="reconnet works only with the matrix it was trained for"):
         given(methods.get("reconnet"), file)
-    with pytest.raises(UserError, match="has 109 rows, but 30 % are 327 measurements.*the ratio 10.0091 %"):
+    with pytest.raises(
+        UserError, match="has 109 rows, but 30 % are 327 measurements of 1089: take the ratio 10.0091 %"
+    ):
         given(methods.get("fista"), file).sampling(0.3)
+    with pytest.raises(UserError, match="has 109 rows, .*: take its first 55 rows, or the ratio 10.0091 %"):
+        given(methods.get("fista"), file).sampling(0.05)
     np.save(tmp_path / "rough.npy", 2 * PHI)
     with pytest.raises(UserError, match="rows of rough.npy are not orthonormal .off by 3"):
         given(methods.get("ista-net-pp"), tmp_path / "rough.npy")

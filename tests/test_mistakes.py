@@ -13,9 +13,15 @@ import pytest
 from conftest import ROOT
 from pictures import noise, save
 
+from istapp import methods
 from istapp.__main__ import main
 from istapp.basics import paths
-from istapp.basics.errors import told
+from istapp.basics.errors import UserError, told
+from istapp.experiments import campaigns, evaluation, queue
+from istapp.experiments.evaluation import read_rows
+from istapp.images.packs import packed
+from istapp.method import loading, weights
+from istapp.sampling import BlockSampling
 
 
 @pytest.fixture
@@ -61,12 +67,50 @@ def test_targets_are_checked_before_work(
     assert sorted(folder.rglob("*")) == before and (folder / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("target", ["o/x.txt", "x", "x.SAFETENSORS", "x.safetensors.gz"])
+def test_a_pack_that_would_not_be_known_by_its_name_is_told_before_work(
+    target: str, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for work in ("pack", "download", "verify"):
+        monkeypatch.setattr(f"istapp.images.datasets.{work}", lambda *_: pytest.fail("worked first"))
+    said = one_line(capsys, "datasets", "--download", "Set11", "--verify", "photos", "--pack", target, "photos")
+    assert f"{target} does not end in .safetensors" in said
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "file"]
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\x89PNG\r\n\x1a\n"])
+def test_a_pack_takes_the_place_of_a_pack_alone(content: bytes, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    target = folder / "x.safetensors"
+    target.write_bytes(content)
+    assert "x.safetensors is there and is no pack" in one_line(capsys, "datasets", "--pack", str(target), "a.png")
+    assert target.read_bytes() == content
+    target.unlink()
+    for sets in (["a.png"], ["photos", "a.png"]):
+        assert main(["datasets", "--pack", str(target), *sets]) == 0
+        assert packed(target) == sets
+
+
 @pytest.mark.parametrize("target", ["x.abc", "x", "x.h5", "x.xbm"])
 def test_a_format_that_cannot_be_written_is_told_before_work(
     target: str, folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("istapp.experiments.reconstruction.reconstruct", lambda *_: pytest.fail("worked first"))
     assert "known image format" in one_line(capsys, *COMMANDS["reconstruct"], target)
+
+
+def test_an_image_is_not_replaced_by_its_reconstruction(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("istapp.experiments.reconstruction.reconstruct", lambda *_: pytest.fail("worked first"))
+    before = (folder / "a.png").read_bytes()
+    (folder / "deep").mkdir()
+    (folder / "link.png").symlink_to("a.png")
+    (folder / "hard.png").hardlink_to("a.png")
+    for target in ("a.png", "deep/../a.png", str(folder / "a.png"), "link.png", "hard.png"):
+        assert f"{target} is the image itself" in one_line(capsys, *COMMANDS["reconstruct"], target)
+    through = ("reconstruct", "link.png", *COMMANDS["reconstruct"][2:], "a.png")
+    assert "a.png is the image itself" in one_line(capsys, *through)
+    assert (folder / "a.png").read_bytes() == before and (folder / "link.png").is_symlink()
 
 
 def test_a_symbolic_link_stays_one(folder: Path) -> None:
@@ -172,6 +216,38 @@ def test_a_picture_of_twelve_bits(folder: Path, capsys: pytest.CaptureFixture) -
     assert np.abs(made - deep / 4095 * 255).max() < 2
 
 
+def test_a_folder_of_pictures_of_twelve_bits(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    deep = np.linspace(0, 4095, 80).astype(np.uint16).reshape(8, 10)
+    save(folder / "val" / "deep.png", deep)
+    save(folder / "scaled" / "deep.png", np.rint(deep / 4095 * 255).astype(np.uint8))
+
+    def row(dataset: str, out: str, *more: str) -> tuple[dict[str, str], str, str]:
+        run = ["evaluate", "--dataset", dataset, "--method", "linear", "--ratios", "30", "--out", out, *more]
+        assert main(run) == 0
+        (found,) = read_rows(folder / out)
+        return found, *capsys.readouterr()
+
+    dark, _, warned = row("val", "r.csv")
+    assert warned.startswith("istapp: warning: ") and "--bits 12" in warned
+    light, said, warned = row("val", "r.csv", "--bits", "12")
+    assert not warned and "1 row with other pixels" in said  # what was asked for is told from what was not
+    assert light["dataset"] == dark["dataset"] == "val" and light["psnr"] != dark["psnr"]
+    plain, *_ = row("scaled", "s.csv")
+    assert [plain[key] for key in ("pixels", "psnr")] == [light[key] for key in ("pixels", "psnr")]
+    _, said, _ = row("val", "r.csv", "--bits", "12")
+    assert "again" not in said
+    alone, *_ = row("val/deep.png", "one.csv", "--bits", "12")
+    assert alone["pixels"] == light["pixels"]
+
+
+def test_bits_are_of_files_and_of_enough_of_them(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    save(folder / "val" / "deep.png", np.full((8, 10), 4095, np.uint16))
+    run = ("evaluate", "--method", "linear", "--ratios", "30", "--dataset")
+    assert "photos is a registered set or a pack" in one_line(capsys, *run, "photos", "--bits", "12")
+    assert "do not fit in 10 bits" in one_line(capsys, *run, "val", "--bits", "10")
+    assert "from 8 to 16" in one_line(capsys, *run, "val", "--bits", "7")
+
+
 def test_unfinished_training_lies_in_one_place_from_everywhere(folder: Path) -> None:
     look = [sys.executable, "-c", "from istapp.basics import paths; print(paths.RUNS)"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -213,3 +289,39 @@ def test_a_polite_kill_leaves_nothing(folder: Path) -> None:
 )
 def test_only_a_want_of_memory_is_told_as_one(words, known):
     assert (told(RuntimeError(words)) is not None) == known
+
+
+@pytest.mark.parametrize(
+    ("slip", "why"),
+    [(lambda: evaluation.evaluate("linear", "photos", [0.1]), "no method but a str: methods.get..linear.. gives one"),
+     (lambda: evaluation.evaluate(methods.class_of("linear"), "photos", [0.1]), "no method but a type"),
+     (lambda: evaluation.evaluate(methods.get("linear"), "photos", 0.1), r"a list, .*: \[0.1\]"),
+     (lambda: evaluation.evaluate(methods.get("linear"), [np.zeros((9, 9))], [0.1]), "holds .*Image.*, not ndarray"),
+     (lambda: BlockSampling().A(np.zeros((1, 1, 33, 33))), "tensors, not ndarray: torch.from_numpy"),
+     (lambda: BlockSampling(1.0, block=2, phi=1j * np.eye(4)), "Phi is complex"),
+     (lambda: loading.required("my-own"), "or train them: istapp.training.train")],
+)  # fmt: skip
+def test_a_slip_in_python_is_one_line_that_says_what_is_wanted(slip: Callable[[], object], why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        slip()
+
+
+def test_weights_that_may_not_be_read_are_not_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "w.safetensors"
+    weights.save(file, {}, {})
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match="cannot read .*w.safetensors: permission denied"):
+        weights.header(file)
+
+
+def test_a_queue_in_which_nothing_waits_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaigns, "LAPTOP", [])
+    said: list[str] = []
+    assert queue.work_off(1, places=queue.Places.in_folder(tmp_path), say=said.append) == []
+    assert len(said) == 1 and "istapp train ID" in said[0]

@@ -95,6 +95,43 @@ def test_a_folder_is_reconstructed_past_bad_files_and_goes_on(folder: Path, caps
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
+def test_every_image_of_a_folder_has_a_file_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A name made of a stem is another image's whole name."""
+    names = ("a.bmp", "a.gif", "a.gif.png", "b.png", "b.png.bmp")
+    for number, name in enumerate(names):
+        save(tmp_path / "in" / name, noise(number, (9 + number, 12)))
+    out = tmp_path / "out"
+    command = ["reconstruct", str(tmp_path / "in"), "--method", "linear", "--ratio", "30", "--out", str(out)]
+    assert main(command) == 0 and "5 images in" in capsys.readouterr().out
+    heights = {path.name: PIL.Image.open(path).height for path in out.glob("*.png")}
+    # b.png and b.png.bmp do not meet: b.png and b.png.png are what their stems make
+    assert heights == {"a.bmp.png": 9, "a.gif.png": 10, "a.gif.png.png": 11, "b.png": 12, "b.png.png": 13}
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert main(command) == 0 and {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+def test_files_that_would_still_meet_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Links that lead where the images are, or several to one file: what is written goes to where they lead."""
+    for number, name in enumerate(("a.png", "b.bmp")):
+        save(tmp_path / "in" / name, noise(number))
+    out = tmp_path / "out"
+    out.mkdir()
+    command = ["reconstruct", str(tmp_path / "in"), "--method", "linear", "--out", str(out)]
+    for names in (("a.png", "b.png"), ("a.png.png", "b.bmp.png")):
+        for name in names:
+            (out / name).symlink_to("one.png")
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "a.png and b.bmp" in error and error.count("\n") == 1 and not (out / "one.png").exists()
+    (out / "b.png").unlink()
+    (out / "b.png").symlink_to("../in/a.png")
+    before = (tmp_path / "in" / "a.png").read_bytes()
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "b.png" in error and "itself" in error and error.count("\n") == 1
+    assert (tmp_path / "in" / "a.png").read_bytes() == before and not (out / "one.png").exists()
+
+
 def test_a_folder_of_bad_files_alone_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "in").mkdir()
     for name in "ab":

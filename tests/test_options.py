@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from istapp import methods
 from istapp.__main__ import main
 from istapp.basics.errors import UserError
+from istapp.experiments import evaluation
+from istapp.images.datasets import Image
 from istapp.methods import Option
 
 
@@ -81,11 +84,16 @@ def build(weights=None, strength=1.0):
 """
 
 
+def called(name: str) -> str:
+    """Return the source of a good method of that name."""
+    return GOOD.replace('"mine"', f'"{name}"')
+
+
 def test_damaged_methods_of_ones_own_take_only_themselves_away(tmp_path: Path) -> None:
     for name, text in {
         "mine": GOOD, "syntax": "def build(:\n", "missing": "import no_such_library\n", "empty": "",
-        "leaves": "import sys\nsys.exit(3)\n", "late": GOOD.replace("method = Mine()", "raise KeyError('x')"),
-        "tv": GOOD, "_helper": "raise ValueError",
+        "leaves": "import sys\nsys.exit(3)\n", "late": called("late").replace("method = Mine()", "raise KeyError('x')"),
+        "tv": GOOD, "_helper": "raise ValueError", "other": GOOD,
     }.items():  # fmt: skip
         (tmp_path / f"{name}.py").write_text(text)
     environment = {**os.environ, "ISTAPP_METHODS": f"{tmp_path}{os.pathsep}{tmp_path / 'nowhere'}"}
@@ -96,7 +104,7 @@ def test_damaged_methods_of_ones_own_take_only_themselves_away(tmp_path: Path) -
     assert "any" in lines["mine"] and "any" in lines["tv"] and "-helper" not in lines
     for name, why in {
         "syntax": "SyntaxError in line 1", "missing": "no_such_library", "empty": "needs a class METHOD",
-        "leaves": "SystemExit in line 2", "late": "KeyError in line 9",
+        "leaves": "SystemExit in line 2", "late": "KeyError in line 9", "other": "its class is called 'mine'",
     }.items():  # fmt: skip
         assert why in lines[name] and f"{name}.py" in lines[name]
     assert "tv.py is left out" in listed.stderr and "nowhere, which is no folder" in listed.stderr
@@ -106,7 +114,7 @@ def test_a_damaged_method_is_one_line_and_a_good_one_has_its_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    (tmp_path / "own_good.py").write_text(GOOD)
+    (tmp_path / "own_good.py").write_text(called("own-good"))
     (tmp_path / "own_syntax.py").write_text("def build(:\n")
     assert main(["methods", "own-syntax"]) == 2
     error = capsys.readouterr().err
@@ -114,3 +122,26 @@ def test_a_damaged_method_is_one_line_and_a_good_one_has_its_options(
     assert main(["methods", "own-good"]) == 0
     explained = capsys.readouterr().out
     assert "strength" in explained and "a number" in explained
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("1 / 0", "own_bad.py cannot be used: ZeroDivisionError in line 6"), ("y.numpy()", "returned a ndarray"),
+     ("sampling.adjoint(y)[..., :-1]", r"returned \(1, 1, 33, 32\), not a tensor of the shape .* \(1, 1, 33, 33\)"),
+     ("torch.zeros(1, 1, 66, 66)", r"returned \(1, 1, 66, 66\)")],
+)  # fmt: skip
+def test_what_a_method_of_ones_own_does_wrong_is_told_as_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, why: str
+) -> None:
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "istapp.methods.own_bad", raising=False)
+    text = called("own-bad").replace("self.strength * sampling.adjoint(y)", line)
+    (tmp_path / "own_bad.py").write_text("import torch" + text)
+    with pytest.raises(UserError, match=why):
+        evaluation.evaluate(methods.get("own-bad"), [Image("one", torch.zeros(32, 32, dtype=torch.uint8))], (0.1,))
+
+
+def test_a_folder_of_methods_that_is_none_is_told_where_a_method_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, "/nowhere/at/all"])
+    with pytest.raises(UserError, match="no method 'my-own'.*/nowhere/at/all, which is no folder"):
+        methods.get("my-own")

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,3 +72,41 @@ def test_the_command_writes_where_it_is_told(tmp_path: Path, capsys: pytest.Capt
     assert "K=2 C=2" in capsys.readouterr().out
     assert main(["benchmark", "--networks", "ista-net-plus", "--side", "33"]) == 0
     assert "ista-net-plus" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\x89PNG\r\n\x1a\n", b"what,method\nforward,tv\n"])
+def test_another_file_is_refused_before_work(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "measure", lambda *_: pytest.fail("worked first"))
+    out = tmp_path / "mine.csv"
+    out.write_bytes(content)
+    assert main(["benchmark", "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert "mine.csv" in printed.err and printed.err.count("\n") == 1 and not printed.out
+    assert out.read_bytes() == content
+
+
+def test_a_run_that_is_broken_off_keeps_the_table_of_the_last_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "speed.csv"
+    rows = [row for turn in (1, 2) for row in step(1, 2, batch=turn)]
+
+    def run(some: list[speed.Timing], stopped: bool, code: int) -> list[str]:
+        def measure(*_: object) -> Iterator[speed.Timing]:
+            yield from some
+            if stopped:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(speed, "measure", measure)
+        assert main(["benchmark", "--out", str(out)]) == code
+        with out.open() as file:
+            return [row["pixels"] for row in csv.DictReader(file)]
+
+    small, large = f"{66**2}", f"{2 * 66**2}"
+    assert run(rows[:2], stopped=True, code=130) == [small] * 2  # nothing was there: what is measured is kept
+    assert run(rows[:2], stopped=False, code=0) == [small] * 2
+    assert run(rows[2:3], stopped=True, code=130) == [small, small, large]
+    assert run(rows[2:], stopped=False, code=0) == [large] * 2
+    assert run([], stopped=False, code=0) == [large] * 2  # no row, no new table

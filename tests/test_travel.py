@@ -1,6 +1,7 @@
 """What travels to a machine with a GPU and back."""
 
 import dataclasses
+import errno
 import tarfile
 from pathlib import Path
 
@@ -44,6 +45,11 @@ def journey(home: Places, tmp_path: Path) -> Path:
     (folder / "sets.safetensors").write_bytes(b"large")
     travel.out(folder, tmp_path / "pieces", say=lambda _: None)
     return tmp_path / "pieces"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of a folder, hidden ones and those of its folders too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_a_processor_has_begun_is_packed_for_a_gpu_to_go_on_with(
@@ -115,9 +121,123 @@ def test_what_goes_in_is_listed_and_limited(
     monkeypatch.setenv("ISTAPP_DATA", str(folder / "sets.safetensors"))
     assert queue.run(run, places=Places.in_folder(folder), quiet=True)  # and gone on with there
     monkeypatch.setattr(travel, "INWARD", 2**20)
-    assert main(["campaign", "pack", str(folder), "--sets", "photos"]) == 2
+    assert main(["campaign", "pack", str(tmp_path / "large"), "--sets", "photos"]) == 2
     assert "more than may travel" in capsys.readouterr().err
     assert main(["campaign", "out", str(folder)]) == 2 and main(["campaign", "pack", str(folder), "--group", "no"]) == 2
+
+
+def test_nothing_is_packed_into_the_home_of_unfinished_training(home: Places, tmp_path: Path) -> None:
+    assert not queue.run(campaigns.ALL["ista-net-pp-a"], 0, quiet=True)
+    before = contents(home.runs)
+    (tmp_path / "link").symlink_to(home.runs)
+    for folder in (home.runs, home.runs / ".." / "runs", tmp_path / "link"):
+        with pytest.raises(UserError, match=r"is where unfinished training lies at home.*name another folder"):
+            travel.pack(folder, ["photos"], "one", lambda _: None)
+        assert contents(home.runs) == before
+    travel.pack(home.runs / "travel", ["photos"], "one", lambda _: None)  # as the help says
+    assert state.exists(home.runs / "travel" / "ista-net-pp-a") and before.items() <= contents(home.runs).items()
+
+
+@pytest.mark.parametrize("at_home", [False, True], ids=["none at home", "another at home"])
+def test_training_that_is_not_at_home_is_not_packed_over(home: Places, tmp_path: Path, at_home: bool) -> None:
+    run, folder = campaigns.ALL["ista-net-pp-a"], tmp_path / "there"
+    assert not queue.run(run, 0, places=Places.in_folder(folder), quiet=True)
+    if at_home:
+        assert not queue.run(run, 0, quiet=True)  # to the same step, and so of the same name
+    before = contents(folder)
+    with pytest.raises(UserError, match="holds unfinished training") as refusal:
+        travel.pack(folder, ["photos"], "one", lambda _: None)
+    told = str(refusal.value)
+    assert "campaign out" in told and "campaign merge" in told and "another folder" in told and "\n" not in told
+    assert contents(folder) == before
+    travel.out(folder, tmp_path / "pieces", lambda _: None)
+    travel.merge(tmp_path / "pieces", lambda _: None)
+    travel.pack(folder, ["photos"], "one", lambda _: None)  # once it is at home
+    assert state.exists(folder / run.id)
+
+
+def test_a_pack_that_fails_leaves_the_folder_as_it_was(
+    home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    assert not queue.run(campaigns.ALL["ista-net-pp-a"], 0, quiet=True)
+    Plan(pixels={"one": 8.0 * STEP}, path=home.runs / "plan.json").write()
+    travel.pack(folder, ["photos"], "one", lambda _: None)
+    before = contents(folder)
+    assert len(before) == 3
+    Plan(pixels={"one": 9.0 * STEP}, path=home.runs / "plan.json").write()
+    with pytest.raises(UserError, match="no-such-set"):
+        travel.pack(folder, ["no-such-set"], "one", lambda _: None)
+    assert contents(folder) == before
+    monkeypatch.setattr(travel, "INWARD", 2**20)
+    with pytest.raises(UserError, match="more than may travel"):
+        travel.pack(folder, ["photos"], "one", lambda _: None)
+    assert contents(folder) == before and len(list(folder.iterdir())) == 3
+
+
+def test_the_curve_of_an_unfinished_run_is_not_that_of_the_weights_at_home(home: Places, tmp_path: Path) -> None:
+    travel.merge(journey(home, tmp_path), lambda _: None)
+    run, again, pieces = campaigns.ALL["ista-net-pp-a"], tmp_path / "again", tmp_path / "more"
+    shipped = home.curve_of(run.id).read_bytes()
+    assert not queue.run(run, 0, places=Places.in_folder(again), quiet=True)
+    travel.out(again, pieces, lambda _: None)
+    travel.merge(pieces, (said := []).append)
+    name = f"{run.id}.curve.csv"
+    assert home.curve_of(run.id).read_bytes() == shipped
+    assert (home.runs / name).read_bytes() == (again / name).read_bytes() != shipped
+    assert any(line.startswith(f"{name}: to runs/, ") for line in said)
+
+
+def test_weights_whose_run_went_on_come_without_its_curve(home: Places, tmp_path: Path) -> None:
+    """A folder where a finished run is trained further holds the old weights, and the curve of what is unfinished."""
+    travel.merge(journey(home, tmp_path), lambda _: None)
+    run, there = campaigns.ALL["ista-net-pp-a"], Places.in_folder(tmp_path / "there")
+    shipped = home.curve_of(run.id).read_bytes()
+    assert not queue.run(run, 0, places=there, quiet=True, pixels=80 * STEP)
+    assert there.curve_of(run.id).read_bytes() != shipped
+    travel.out(there.runs, tmp_path / "pieces", lambda _: None)
+    travel.merge(tmp_path / "pieces", lambda _: None)
+    assert home.curve_of(run.id).read_bytes() == shipped
+    assert (home.runs / f"{run.id}.curve.csv").read_bytes() == there.curve_of(run.id).read_bytes()
+
+
+@pytest.mark.parametrize("size", [20_000, 30_000], ids=["as many", "fewer"])
+def test_pieces_stay_where_new_ones_cannot_be_written(
+    home: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(travel, "PIECE", 20_000)
+    pieces, write, written = journey(home, tmp_path), Path.write_bytes, []
+    before = contents(pieces)
+    monkeypatch.setattr(travel, "PIECE", size)
+    (tmp_path / "there" / "calibration.csv").write_text("run,mode\nista-net-pp-a,compiled\n")
+
+    def fill_up(path: Path, data: bytes) -> int:
+        written.append(path)
+        if len(written) == 2:
+            write(path, data[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", fill_up)
+        with pytest.raises((OSError, UserError), match=r"[Nn]o space left"):
+            travel.out(tmp_path / "there", pieces, lambda _: None)
+    assert contents(pieces) == before and len(list(pieces.iterdir())) == len(before) > 1
+    travel.merge(pieces, lambda _: None)
+    assert "eager" in (home.results / "calibration.csv").read_text()
+    travel.out(tmp_path / "there", pieces, lambda _: None)
+    assert all(name.endswith(f"of{len(contents(pieces))}.tar") for name in contents(pieces))
+    travel.merge(pieces, lambda _: None)
+    assert "compiled" in (home.results / "calibration.csv").read_text()
+
+
+@pytest.mark.parametrize("content", [b"a text\n", b"a line of a text\n" * 100, b""], ids=["short", "long", "empty"])
+def test_of_a_damaged_piece_one_reason_is_told(home: Places, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "campaign-1of1.tar").write_bytes(content)
+    with pytest.raises(UserError, match="the pieces in .* are damaged: ") as refusal:
+        travel.merge(tmp_path, lambda _: None)
+    told = str(refusal.value)
+    assert "\n" not in told and "method" not in told and len(told.partition(" are damaged: ")[2]) < 40
 
 
 def test_nothing_is_merged_of_pieces_that_are_not_whole_or_not_ours(home: Places, tmp_path: Path) -> None:
@@ -200,6 +320,9 @@ def test_a_fall_travels_with_the_state_before_it(home: Places, tmp_path: Path, m
     Plan(pixels={"one": 8.0 * STEP}, final=["one"], path=home.runs / "plan.json").write()
     travel.pack(tmp_path / "bag", ["photos"], say=lambda _: None)
     assert len(list((tmp_path / "bag").glob("*.pt"))) == 2
+    Plan(pixels={"one": 8.0 * STEP}, path=home.runs / "plan.json").write()
+    travel.pack(tmp_path / "bag", ["photos"], say=lambda _: None)  # what is not wanted now, and lies at home, goes
+    assert {path.name.split(".")[1] for path in (tmp_path / "bag").glob("*.pt")} == {"stable"}
 
 
 def test_a_budget_that_was_reopened_stays_open(home: Places, tmp_path: Path) -> None:

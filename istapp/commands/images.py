@@ -36,6 +36,7 @@ def add(command: Adder) -> None:
     many.add_argument("--dataset", required=True, metavar="NAME_OR_FOLDER")
     many.add_argument("--ratios", default="10,30,50", metavar="PERCENTS", help="in percent (default 10,30,50)")
     many.add_argument("--out", metavar="FILE.csv", type=Path, help="a row per image; resumed if it exists")
+    many.add_argument("--bits", type=whole(8, 16), metavar="N", help="that a folder's 16-bit gray images use")
     many.add_argument("--run", default="", metavar="NAME", help="what the rows name as their run (default nothing)")
     for each in (one, many):
         _method_arguments(each)
@@ -67,7 +68,12 @@ def _method_arguments(parser: argparse.ArgumentParser) -> None:
 def datasets(options: argparse.Namespace) -> None:
     """List the image sets, or do what is asked with them."""
     from istapp.images import datasets
+    from istapp.images.packs import refuse_pack_target
 
+    if options.pack:
+        refuse_pack_target(options.pack[0])
+        if len(options.pack) < 2:
+            raise UserError("--pack takes a file and at least one set: istapp datasets --pack train.safetensors T91")
     for name in options.download or ():
         print(f"{name}: complete in {datasets.download(name)}")
     for name in options.verify or ():
@@ -75,9 +81,6 @@ def datasets(options: argparse.Namespace) -> None:
         for each in at_hand if name == "all" else [name]:
             print(f"{each}: every pixel as registered, {datasets.verify(each)[:12]}")
     if options.pack:
-        refuse_unwritable(options.pack[0])
-        if len(options.pack) < 2:
-            raise UserError("--pack takes a file and at least one set: istapp datasets --pack train.safetensors T91")
         file, *sets = options.pack
         datasets.pack(file, sets)
         print(f"{file}: {', '.join(sets)}; use it with ISTAPP_DATA={file}")
@@ -151,6 +154,8 @@ def reconstruct(options: argparse.Namespace) -> int:
     if not options.image.exists():
         raise UserError(f"cannot read {options.image}: no such file or directory")
     refuse_unwritable(options.out, folder=folder)
+    if not folder and options.out.exists() and options.out.samefile(options.image):
+        raise UserError(f"{options.out} is the image itself; name another file for the reconstruction")
 
     from istapp.experiments.evaluation import device
     from istapp.experiments.reconstruction import Job, reconstruct_folder
@@ -194,12 +199,15 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.out:
         refuse_unwritable(options.out)
 
-    from istapp.experiments.evaluation import evaluate, summary
+    from istapp.experiments.evaluation import evaluate, label_of, summary
+    from istapp.images.datasets import load
 
-    method, bad = _method(options), []
+    method, bad, dataset = _method(options), [], options.dataset
+    if options.bits:  # which a row tells by its pixels
+        dataset = load(dataset, bad=bad, bits=options.bits)
     rows = evaluate(
-        method, options.dataset, ratios, options.seed, options.device, out=options.out, run=options.run,
-        progress=line, say=print, bad=bad,
+        method, dataset, ratios, options.seed, options.device, out=options.out, run=options.run,
+        label=label_of(options.dataset), progress=line, say=print, bad=bad,
     )  # fmt: skip
     line("")
     if rows:

@@ -4,10 +4,11 @@ import argparse
 import math
 import os
 import time
+from dataclasses import fields
 from pathlib import Path
 
-from istapp.basics.errors import UserError
-from istapp.basics.paths import refuse_unwritable, write_records
+from istapp.basics.errors import UserError, nearest
+from istapp.basics.paths import read_table, refuse_unwritable, write_records
 from istapp.commands.arguments import Adder, device, minutes, pixels, whole
 
 MINUTES = "stop cleanly in time; run again to go on"
@@ -141,10 +142,17 @@ def ladder(options: argparse.Namespace) -> None:
     device(options.device)
     if options.out:
         refuse_unwritable(options.out)
+    group, known = options.group, {rung.group for rung in ladder.rungs()}
+    if group and group not in known:  # in the words of `ladder.climb`, which is not asked where nothing is trained
+        raise UserError(
+            f"the ladder has no group '{group}'{nearest(group, known)}; there are {', '.join(sorted(known))}"
+        )
     if options.minutes:
-        ladder.climb(options.minutes, options.out, print, options.device, options.group)
+        ladder.climb(options.minutes, options.out, print, options.device, group)
     rows = {(row["rung"], row["seed"]): row["mean"] for row in ladder.read(options.out)}
     for rung in ladder.rungs():
+        if group not in ("", rung.group):
+            continue
         means = [rows[rung.name, str(seed)] for seed in (1, 2, 3) if (rung.name, str(seed)) in rows]
         print(f"{rung.group:14} {rung.name:42} {'  '.join(means) or '-':26} {rung.recipe}")
 
@@ -186,10 +194,14 @@ def benchmark(options: argparse.Namespace) -> None:
         return
     from istapp.experiments import speed
 
+    if options.out:  # whatever else lies there is refused, and stays
+        read_table(options.out, [field.name for field in fields(speed.Timing)], "a table of this benchmark")
     sizes, rows = [(k, c) for k in options.stages for c in options.channels], []
     found = speed.measure(sizes, options.side, options.networks, options.device, options.batch, options.training)
     for row in found:
         print(speed.line(row), flush=True)
         rows.append(row)
-        if options.out:
-            write_records(options.out, rows)
+        if options.out:  # behind those of an earlier run, which go when all of this one are there
+            write_records(options.out, [row], add=True)
+    if options.out and rows:
+        write_records(options.out, rows)

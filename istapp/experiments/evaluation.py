@@ -57,16 +57,22 @@ def reconstruct(method: Method, image: Tensor, sampling: BlockSampling) -> tuple
         The estimate (B, 1, H, W), unclipped, and the seconds that the method took (without the measuring).
 
     Raises:
-        UserError: a number in the estimate is NaN or infinite.
+        UserError: what the method returned is no image of the size that was measured, or a number in it is NaN or
+            infinite, or a method of ISTAPP_METHODS raised something.
     """
     x, crop = pad(image, sampling.block)
-    y = sampling.A(x)
+    y, shape = sampling.A(x), x.shape
     del x  # a large image's memory is wanted by the method
     wait(image.device)
     start = time.perf_counter()
-    estimate = method(y, sampling).detach()
+    with methods.blamed(method.name):
+        estimate = method(y, sampling)
     wait(image.device)
-    estimate, seconds = crop(estimate), time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    if not isinstance(estimate, Tensor) or estimate.shape != shape:  # a larger one would be cut to size in silence
+        what = tuple(estimate.shape) if isinstance(estimate, Tensor) else f"a {type(estimate).__name__}"
+        raise UserError(f"{method.name} returned {what}, not a tensor of the shape that was measured, {tuple(shape)}")
+    estimate = crop(estimate.detach())
     if not finite(estimate):
         raise UserError(
             f"{method.name} at {100 * sampling.ratio:g} % returned numbers that are NaN or infinite, so there is no "
@@ -129,14 +135,18 @@ def evaluate(
         The rows that were asked for, as dictionaries with the keys `COLUMNS`.
 
     Raises:
-        UserError: a ratio the method does not serve, a set that is not at hand, an `out` that is no result file, an
-            estimate with numbers that are NaN or infinite.
+        UserError: what is no method, no list of ratios or no image, a ratio the method does not serve, a set that is
+            not at hand, an `out` that is no result file, an estimate that is no image of the size measured or has
+            numbers that are NaN or infinite.
     """
+    _refuse_mistaken(method, ratios)
     where = device(device_name)
     method = (methods.blockwise(method) if blockwise else method).to(where)
     samplings = {ratio: method.sampling(ratio, seed) for ratio in ratios}  # refuses a ratio before any work
     images = datasets.load(dataset, bad=bad) if isinstance(dataset, (str, Path)) else list(dataset)
     label = label_of(dataset) if isinstance(dataset, (str, Path)) else label
+    if other := [type(each).__name__ for each in images if not isinstance(each, Image)]:
+        raise UserError(f"a list of images holds istapp.images.datasets.Image(name, pixels), not {other[0]}")
     plan = _planned(method, images, samplings, label, run)
     done = _stored(out, [row for row, *_ in plan], say)
     found, clock = [], Progress("", len(plan))
@@ -156,6 +166,15 @@ def evaluate(
             about = f"{method.name} {row['image']} {row['ratio']} %: {row['psnr']} dB"
             progress(f"{about}; {len(found)} of {len(plan)} rows, {clock.left(number)}")
     return [_numbers(row) for row in found]
+
+
+def _refuse_mistaken(method: object, ratios: object) -> None:
+    """Refuse a method's name or class, and a single ratio."""
+    if not isinstance(method, Method):
+        name = method if isinstance(method, str) else "NAME"
+        raise UserError(f"that is no method but a {type(method).__name__}: methods.get('{name}') gives one")
+    if isinstance(ratios, (int, float)):
+        raise UserError(f"the ratios are a list, also where there is one: [{ratios:g}]")
 
 
 def _tried(

@@ -1,6 +1,9 @@
 """Reconstructing files: an image from its own measurements, or every image of a folder."""
 
 import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,16 +74,16 @@ def reconstruct_folder(job: Job, folder: Path, out: Path) -> tuple[int, list[str
         How many images are reconstructed, and a line for each that is not.
 
     Raises:
-        UserError: a folder that cannot be read or written, or is one and the same.
+        UserError: a folder that cannot be read or written, or is one and the same; two images for one file.
     """
     files = image_files(folder)
     if out.exists() and out.samefile(folder):
         raise UserError(f"{out} is the folder of the images itself; name another one for the reconstructions")
     refuse_image_target(out / "probe.png", colour=True)
+    targets = _targets(files, out)
     record, bad, clock = _read(out), [], progress.Progress("", len(files))
-    setting, stems = job.setting, [path.stem for path in files]
-    for number, path in enumerate(files, 1):
-        target = out / f"{path.name if stems.count(path.stem) > 1 else path.stem}.png"
+    setting = job.setting
+    for number, (path, target) in enumerate(targets.items(), 1):
         name = speakable(path.name)
         try:
             image = read_image(path, job.bits)
@@ -101,6 +104,35 @@ def reconstruct_folder(job: Job, folder: Path, out: Path) -> tuple[int, list[str
         progress.line(f"{number} of {len(files)} images, {clock.left(number)}, {len(bad)} bad")
     progress.line("")
     return len(files) - len(bad), bad
+
+
+def _targets(files: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Return the file in `out` for each image: its stem, or its whole name where others would be written there, too.
+
+    A whole name can be what another's stem makes (a.gif and a.gif.png), which then takes its own.
+
+    Raises:
+        UserError: links in `out` lead two images to one file, or one to an image of the folder.
+    """
+    targets = {path: out / f"{path.stem}.png" for path in files}
+    while shared := _shared(targets):
+        whole = {path: out / f"{path.name}.png" for path in shared}
+        if all(targets[path] == target for path, target in whole.items()):
+            first, second, *_ = (speakable(path.name) for path in shared)
+            raise UserError(f"{first} and {second} would be written to one file in {out}; remove the links there")
+        targets |= whole
+    images = {os.path.realpath(path) for path in files}
+    for target in targets.values():
+        if os.path.realpath(target) in images:
+            raise UserError(f"{target} is an image of the folder itself; remove the link")
+    return targets
+
+
+def _shared(targets: dict[Path, Path]) -> list[Path]:
+    """Return the images of which one is written where another is, links followed."""
+    places = {path: os.path.realpath(target) for path, target in targets.items()}
+    counts = Counter(places.values())
+    return sorted((path for path in places if counts[places[path]] > 1), key=places.__getitem__)
 
 
 def _hash(path: Path) -> str:

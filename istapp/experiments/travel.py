@@ -2,13 +2,15 @@
 
     istapp campaign pack FOLDER        image sets, plan and states of the next group, for `istapp train --out FOLDER`
     istapp campaign out FOLDER TO      what came of it, in pieces
-    istapp campaign merge FROM         weights, curves and rows into data/, states and plan into runs/
+    istapp campaign merge FROM         weights, their curves and rows into data/, states and plan into runs/
 
 A machine may take in little and give back less: `INWARD` and `PIECE` are the limits. Nothing that comes back is
 believed unchecked: weights must fit their header's hash, rows must be rows, states must be whole.
 """
 
+import filecmp
 import io
+import os
 import re
 import shutil
 import tarfile
@@ -18,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from istapp.basics.errors import UserError
+from istapp.basics.errors import UserError, reason
 from istapp.basics.paths import read_table, write_atomically, write_table
 from istapp.basics.provenance import checkout, commit
 from istapp.experiments import campaigns, queue
@@ -49,31 +51,69 @@ Say = Callable[[str], None]
 def pack(folder: Path, sets: Sequence[str] = (), group: str | None = None, say: Say = print) -> None:
     """Put into a folder all that a bare machine with this checkout needs to work on a group, the next one by default.
 
-    The image sets are those named, else those that the group trains and is tested on, as far as they are at hand.
+    The image sets are those named, else those that the group trains and is tested on, as far as they are at hand. What
+    lies there of an earlier journey, plan and copies of states at home, gives way once all that is new is complete.
 
     Raises:
-        UserError: a training set is not at hand, or it is more than may travel.
+        UserError: the folder is that of unfinished training at home, or holds a state that is not at home; a training
+            set is not at hand, or it is more than may travel. The folder is then as it was.
     """
     home = Places()
+    _refuse_to_lose(folder, home)
     plan = Plan.of(home)
     name = group or plan.next(home)
     if name is None or not queue.members(name):
         raise UserError(f"there is no group '{name}' to pack for" if name else "every group is done")
     own = queue.members(name)
     wanted = list(sets) or _sets_of(own, say)
+    states = [path for run in own for path in _newest_state(home.runs / run.id, name in plan.final)]
+    planned = [plan.path] if plan.path and plan.path.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
-    for path in [*folder.glob("*.state-*.pt"), folder / "plan.json"]:
-        path.unlink(missing_ok=True)  # of an earlier journey
-    datasets.pack(folder / SETS, wanted)
-    if plan.path and plan.path.exists():
-        shutil.copy2(plan.path, folder)
-    for run in own:
-        for path in _newest_state(home.runs / run.id, name in plan.final):
-            shutil.copy2(path, folder)
-    size, code = _bytes(folder.iterdir()), _bytes(checkout())
-    for path in sorted(folder.iterdir()):
-        say(f"{path.stat().st_size / 2**20:7.2f} MiB  {path.name}")
-    say(f"{size / 2**20:7.2f} MiB in {folder} for group {name} ({', '.join(wanted)})")
+    old = [*folder.glob("*.state-*.pt"), *folder.glob("plan.json")]
+    with tempfile.TemporaryDirectory(prefix=".pack-", dir=folder) as beside:
+        datasets.pack(Path(beside, SETS), wanted)
+        for path in [*planned, *states]:
+            shutil.copy2(path, beside)
+        new = {path.name: path for path in Path(beside).iterdir()}
+        others = {path.name: path for path in folder.iterdir() if path not in (*old, Path(beside))}
+        _tell_size(others | new, f"in {folder} for group {name} ({', '.join(wanted)})", say)
+        for path in new.values():
+            os.replace(path, folder / path.name)
+    for path in old:
+        if path.name not in new:
+            path.unlink(missing_ok=True)
+
+
+def _refuse_to_lose(folder: Path, home: Places) -> None:
+    """Refuse a folder in which packing would remove what is nowhere else.
+
+    Raises:
+        UserError: it is that of unfinished training at home, or holds a state that is no copy of one there.
+    """
+    known = folder.exists() and home.runs.exists() and folder.samefile(home.runs)  # whichever way it is spelled
+    if known or folder.resolve() == home.runs.resolve():
+        raise UserError(
+            f"{folder} is where unfinished training lies at home; name another folder, such as {home.runs / 'travel'}"
+        )
+    for path in sorted(folder.glob("*.state-*.pt")):
+        kept = home.runs / path.name
+        if not (kept.is_file() and filecmp.cmp(path, kept, shallow=False)):
+            raise UserError(
+                f"{folder} holds unfinished training that is not at home ({path.name}): bring it home with `istapp "
+                f"campaign out {folder} PIECES` and `istapp campaign merge PIECES`, or name another folder"
+            )
+
+
+def _tell_size(content: Mapping[str, Path], what: str, say: Say) -> None:
+    """Say how large a folder's files are, by name and together.
+
+    Raises:
+        UserError: with the checkout they are more than may travel.
+    """
+    size, code = _bytes(content.values()), _bytes(checkout())
+    for name, path in sorted(content.items()):
+        say(f"{path.stat().st_size / 2**20:7.2f} MiB  {name}")
+    say(f"{size / 2**20:7.2f} MiB {what}")
     say(
         f"{(size + code) / 2**20:7.2f} MiB with the checkout, of {INWARD / 2**20:.0f}; there, where git does not know "
         f"this commit: ISTAPP_COMMIT={commit()}"
@@ -113,7 +153,7 @@ def out(folder: Path, to: Path, say: Say = print) -> None:
     """Write what came of a folder's work (weights, curves, rows, states, plan) to pieces in the folder `to`.
 
     Raises:
-        UserError: there is nothing.
+        UserError: there is nothing, or the pieces cannot be written; those of an earlier state of the work then stay.
     """
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
@@ -123,14 +163,32 @@ def out(folder: Path, to: Path, say: Say = print) -> None:
     if not names:
         raise UserError(f"{folder} holds nothing that could be brought back")
     data = content.getvalue()
+    try:
+        pieces = _write_pieces(data, to)
+    except OSError as error:
+        raise UserError(f"cannot write the pieces to {to}: {reason(error)}; whatever was there still is") from None
+    for path in to.glob("campaign-*.tar"):
+        if path.name not in pieces:  # of an earlier state of the work
+            path.unlink()
+    say(f"{len(names)} files, {len(data) / 2**20:.2f} MiB, in {len(pieces)} piece{'s' * (len(pieces) > 1)} in {to}")
+
+
+def _write_pieces(data: bytes, to: Path) -> list[str]:
+    """Write an archive in pieces, and only when all are whole give them their names, which are returned.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     count = -(-len(data) // PIECE)
+    names = [f"campaign-{i + 1}of{count}.tar" for i in range(count)]
     to.mkdir(parents=True, exist_ok=True)
-    for path in to.glob("campaign-*.tar"):  # of an earlier state of the work
-        path.unlink()
-    for i in range(count):
-        piece = data[i * PIECE : (i + 1) * PIECE]
-        write_atomically(to / f"campaign-{i + 1}of{count}.tar", lambda beside, piece=piece: beside.write_bytes(piece))
-    say(f"{len(names)} files, {len(data) / 2**20:.2f} MiB, in {count} piece{'s' * (count > 1)} in {to}")
+    # In a folder of their own: as many as before have the same names, and old and new ones mixed are no archive.
+    with tempfile.TemporaryDirectory(prefix=".campaign-", dir=to) as beside:
+        for i, name in enumerate(names):
+            Path(beside, name).write_bytes(data[i * PIECE : (i + 1) * PIECE])
+        for name in names:
+            os.replace(Path(beside, name), to / name)
+    return names
 
 
 def _kind(name: str) -> str:
@@ -149,11 +207,12 @@ def _kind(name: str) -> str:
 
 
 def merge(source: Path, say: Say = print) -> None:
-    """Bring pieces home: weights, curves and rows into data/, states and plan into runs/.
+    """Bring pieces home: weights, their curves and rows into data/, states and plan into runs/.
 
     Weights that have seen more pixels than those that come stay, with their curve and rows; what came is kept beside
     the states, in ``left-out``, for whoever decides by more than pixels. Where there is no room to ship weights
-    (`SHIPPED`), they come to the states too, and their header is shipped.
+    (`SHIPPED`), they come to the states too, and their header is shipped. The curve of an unfinished run, which has no
+    weights yet or has gone on from them, comes to its state.
 
     Raises:
         UserError: a piece is missing, or a file is not what its name says; then nothing is merged.
@@ -184,7 +243,7 @@ def _unpack(source: Path, folder: Path) -> None:
         raise UserError(f"{source} does not hold every piece of one archive, campaign-1ofN.tar and on")
     data = io.BytesIO(b"".join(path.read_bytes() for _, path in found))
     try:
-        with tarfile.open(fileobj=data) as archive:
+        with tarfile.open(fileobj=data, mode="r:") as archive:  # else it tells of every compression that it tried
             for member in archive:
                 if not (member.isfile() and _kind(member.name)):
                     raise UserError(f"{source} holds '{member.name}', which is no file of a campaign")
@@ -260,8 +319,17 @@ def _take_rows(path: Path, home: Places) -> str:
 
 
 def _take_curve(path: Path, home: Places) -> str:
-    write_atomically(home.results / path.name, lambda beside: shutil.copyfile(path, beside))
-    return f"to {home.results.name}/"
+    """Take a curve to the results where its weights came too; those that lie there have a curve of their own."""
+    of_weights = _is_curve_of(Places.in_folder(path.parent).weights_of(path.name.removesuffix(".curve.csv")), path)
+    target = home.results if of_weights else home.runs
+    write_atomically(target / path.name, lambda beside: shutil.copyfile(path, beside))
+    return f"to {target.name}/" + ("" if of_weights else ", since no weights came that it leads to")
+
+
+def _is_curve_of(path: Path, curve: Path) -> bool:
+    """Tell whether a curve ends where weights are: one that goes on is of a run that was continued from them."""
+    last = read_table(curve, ("pixels",), numbers=("pixels",))[-1:]
+    return path.exists() and bool(last) and float(last[0]["pixels"]) == weights.header(path).get("pixels")
 
 
 def _take_table(path: Path, home: Places) -> str:

@@ -20,7 +20,7 @@ from istapp.basics.errors import UserError, nearest, speakable
 from istapp.basics.paths import PHOTOS, parse_table, read_text, write_table
 from istapp.images import downloads
 from istapp.images.image import Image, data_hash, image_files, read_image
-from istapp.images.packs import packed, read_pack, write_pack
+from istapp.images.packs import ENDING, packed, read_pack, refuse_pack_target, write_pack
 from istapp.images.registry import REGISTRY, SETS, Dataset, Entry, describe
 
 __all__ = ["Dataset", "Entry", "Image", "attribution", "data_hash", "describe", "download", "load", "locate", "names"]
@@ -54,38 +54,43 @@ def attribution() -> list[dict[str, str]]:
 
 
 def load(
-    name: str | Path, download: bool = False, images: list[str] | None = None, bad: list[str] | None = None
-) -> list[Image]:
+    name: str | Path, download: bool = False, images: list[str] | None = None, bad: list[str] | None = None,
+    bits: int | None = None,
+) -> list[Image]:  # fmt: skip
     """Return the images of a registered set, a folder, a single file or a pack (``FILE.safetensors:SET``).
 
     `images` picks some by name, in that order. `download` fetches a registered set that is not at hand. Where a list
     `bad` is given, a line for each file of a folder that is no whole image is added to it and the others are returned.
+    `bits`: how many the 16-bit gray files of a folder use, see `read_image`.
 
     Raises:
-        UserError: the set is unknown, missing, incomplete or not the registered one; a file is not an image.
+        UserError: the set is unknown, missing, incomplete or not the registered one; a file is not an image; `bits`
+            where a set or a pack says itself what its pixels are.
     """
     text = str(name)
+    if bits and (text in SETS or ENDING in text):
+        raise UserError(f"{text} is a registered set or a pack, which is read as it is: --bits goes with a folder")
     if text in SETS:
         return _load_registered(SETS[text], download, images)
-    if ".safetensors" in text:
-        path, _, inner = text.partition(".safetensors")
-        found = read_pack(path + ".safetensors", inner.removeprefix(":") or None)
+    if ENDING in text:
+        path, _, inner = text.partition(ENDING)
+        found = read_pack(path + ENDING, inner.removeprefix(":") or None)
     elif text and Path(text).is_dir():
-        found = _load_folder(Path(text), bad)
+        found = _load_folder(Path(text), bad, bits)
     elif text and Path(text).exists():
-        found = [read_image(text)]
+        found = [read_image(text, bits)]
     else:
         raise UserError(f"'{text}' is no data set, folder or image{nearest(text, SETS)}; sets: {', '.join(SETS)}")
     return found if images is None else _pick({image.name: image for image in found}, images, text)
 
 
-def _load_folder(folder: Path, bad: list[str] | None) -> list[Image]:
+def _load_folder(folder: Path, bad: list[str] | None, bits: int | None) -> list[Image]:
     """Return a folder's images; two files that differ in their ending only keep it in their names."""
     files = image_files(folder)
     stems, found = [path.stem for path in files], []
     for path in files:
         try:
-            image = read_image(path)
+            image = read_image(path, bits)
         except UserError as error:
             if bad is None:
                 raise
@@ -152,7 +157,7 @@ def _remedy(dataset: Dataset) -> str:
 def _data_pack() -> Path | None:
     """Return the pack that ISTAPP_DATA names, if it names one instead of a folder."""
     named = os.environ.get("ISTAPP_DATA", "")
-    return Path(named) if named.endswith(".safetensors") else None
+    return Path(named) if named.endswith(ENDING) else None
 
 
 def locate(dataset: Dataset) -> Path | None:
@@ -280,8 +285,9 @@ def pack(path: str | Path, sets: list[str]) -> None:
     """Pack sets or folders into one file for a machine that has neither: see `istapp.images.packs`.
 
     Raises:
-        UserError: a set is not at hand, two are called the same, or the file cannot be written.
+        UserError: a set is not at hand, two are called the same, or the file is no pack or cannot be written.
     """
+    refuse_pack_target(path)
     titles = [name if name in SETS else Path(name).name for name in sets]
     if len(set(titles)) < len(titles):
         raise UserError(f"two of the sets to pack are called the same: {', '.join(titles)}")

@@ -13,8 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from istapp.basics.errors import UserError, nearest, reason
-from istapp.basics.paths import write_atomically
+from istapp.basics.paths import refuse_unwritable, write_atomically
 from istapp.images.image import Image, data_hash
+
+#: How the name of a pack ends: by this it is told from a folder, as in ISTAPP_DATA.
+ENDING = ".safetensors"
 
 #: The entry of the file's header that says which image lies where.
 HEADER = "istapp.images"
@@ -24,6 +27,25 @@ _DAMAGE = (
     SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, OSError, SyntaxError,
     PIL.Image.DecompressionBombError,
 )  # fmt: skip
+
+
+def refuse_pack_target(path: str | Path) -> None:
+    """Find out before any work whether a pack could be written there, where it takes the place of no other file.
+
+    Raises:
+        UserError: it could not; something else lies there; or nothing would take a file of that name for a pack.
+    """
+    refuse_unwritable(path)
+    if not str(path).endswith(ENDING):
+        raise UserError(f"{path} does not end in {ENDING}, as the name of a pack must")
+    if not Path(path).exists():
+        return
+    try:  # of a damaged pack no more is asked: it is to be packed again
+        own = HEADER in (safe_open(path, "pt").metadata() or {})
+    except (OSError, SafetensorError):
+        own = False
+    if not own:
+        raise UserError(f"{path} is there and is no pack of images; name another file, or remove it")
 
 
 def write_pack(path: str | Path, sets: dict[str, list[Image]]) -> None:
@@ -115,7 +137,7 @@ def _open(path: str | Path) -> tuple[dict, safe_open]:
         raise UserError(f"cannot read {path} as a pack of images: {error}") from None
     header = (file.metadata() or {}).get(HEADER)
     if header is None:
-        raise UserError(f"{path} is not a pack of images; make one with `istapp datasets --pack {path} NAME`")
+        raise UserError(f"{path} is not a pack of images; make one with `istapp datasets --pack FILE{ENDING} NAME`")
     try:
         found = json.loads(header)
     except (ValueError, RecursionError):

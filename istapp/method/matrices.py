@@ -106,9 +106,10 @@ class Given(Wrapped):
         self.check_ratio(ratio)
         m, rows = measurements(ratio), len(self.phi)
         if rows != m:
+            first = f"take its first {m} rows, or" if rows > m else "take"
             raise UserError(
                 f"{self.label} has {rows} rows, but {100 * ratio:g} % are {m} measurements of {BLOCK**2}: "
-                f"take its first {m} rows, or the ratio {math.floor(1e6 * rows / BLOCK**2) / 1e4:g} %"
+                f"{first} the ratio {math.floor(1e6 * rows / BLOCK**2) / 1e4:g} %"
             )
         return BlockSampling(ratio, seed=None, phi=self.phi, kind=self.label)
 

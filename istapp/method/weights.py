@@ -8,7 +8,6 @@ believed.
 
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -133,8 +132,11 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _open(path: Path, read_tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, tuple[int, ...]]]:
     if not path.is_file():
         raise UserError(f"no weights at {path}")
-    # Native code opens the file; say so to Python's audit hooks, by which the book notes what a chapter reads.
-    sys.audit("open", str(path), "rb", os.O_RDONLY)
+    try:  # native code calls a file that it may not open no file; and Python's audit hooks, by which the book notes
+        with path.open("rb"):  # what a chapter reads, hear of this open alone
+            pass
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {reason(error)}") from None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

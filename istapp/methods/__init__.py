@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from istapp.basics.errors import UserError, nearest
+from istapp.basics.errors import UserError, nearest, told
 from istapp.method import loading
 from istapp.method.base import Method, Network, Tied
 from istapp.method.options import Option, checked, options_of
@@ -29,7 +29,7 @@ from istapp.method.wrapping import Blockwise, PerRatio, blockwise, whole_image
 
 __all__ = [
     "Blockwise", "Description", "Method", "Network", "Option", "PerRatio", "Tied",
-    "blockwise", "class_of", "describe", "faults", "get", "names", "whole_image",
+    "blamed", "blockwise", "class_of", "describe", "faults", "get", "names", "whole_image",
 ]  # fmt: skip
 
 __path__ += [folder for folder in os.environ.get("ISTAPP_METHODS", "").split(os.pathsep) if folder]
@@ -46,6 +46,8 @@ def faults() -> list[str]:
     for folder in __path__[1:]:
         if not os.path.isdir(folder):
             lines.append(f"ISTAPP_METHODS names {folder}, which is no folder")
+        elif not os.access(folder, os.R_OK | os.X_OK):
+            lines.append(f"ISTAPP_METHODS names {folder}, which may not be read")
         for module in iter_modules([folder]):
             if taken.setdefault(module.name, folder) != folder:
                 lines.append(
@@ -68,7 +70,7 @@ def get(name: str, weights: str | Path | None = None, **options: object) -> Meth
     """
     module = _module(name)
     chosen = checked(module, name, options)
-    with _blamed(name):
+    with blamed(name):
         return _build(module)(weights, **chosen)
 
 
@@ -83,11 +85,15 @@ def class_of(name: str) -> type[Any]:
 
 def _module(name: str) -> ModuleType:
     if name not in names():
-        raise UserError(f"no method '{name}'{nearest(name, names())}; known: {', '.join(names())}")
-    with _blamed(name):
+        wrong = "".join(f"; {line}" for line in faults())
+        raise UserError(f"no method '{name}'{nearest(name, names())}; known: {', '.join(names())}{wrong}")
+    with blamed(name):
         module = import_module(f"istapp.methods.{name.replace('-', '_')}")
         if not isinstance(getattr(module, "METHOD", None), type):
             raise UserError(f"{module.__file__} is no method: it needs a class METHOD")
+        own = getattr(module.METHOD, "name", "")
+        if own != name:  # its rows would be taken for another method's
+            raise UserError(f"{module.__file__} is the method '{name}', but its class is called '{own}': rename either")
     return module
 
 
@@ -97,16 +103,19 @@ def _build(module: ModuleType) -> Callable[..., Method]:
 
 
 @contextmanager
-def _blamed(name: str) -> Iterator[None]:
-    """Turn whatever a file of ISTAPP_METHODS raises while it is loaded into an error that names file and line."""
-    module = name.replace("-", "_")
-    folder = next((m.module_finder.path for m in iter_modules(__path__) if m.name == module), "")  # type: ignore
+def blamed(name: str) -> Iterator[None]:
+    """Turn whatever a method's file of ISTAPP_METHODS raises into a UserError that names file and line.
+
+    What any other method raises passes: a method of this package would have a defect, not the user.
+    """
     try:
         yield
-    except UserError:
-        raise
     except (Exception, SystemExit) as error:
-        if folder in __path__[:1]:  # our own: a defect, not a mistake
+        module = name.replace("-", "_")
+        folder = next((m.module_finder.path for m in iter_modules(__path__) if m.name == module), "")  # type: ignore
+        if isinstance(error, UserError) or (told(error) and not isinstance(error, OSError)):  # it says what to do
+            raise
+        if folder not in __path__[1:]:
             raise
         lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename.startswith(folder)]
         line = getattr(error, "lineno", None) or (lines or ["?"])[-1]
@@ -136,7 +145,7 @@ def describe(name: str) -> Description:
     module = _module(name)
     summary = " ".join((module.__doc__ or "").partition("\n\n")[0].replace(":math:", "").replace("`", "").split())
     options = tuple(options_of(module).values())
-    with _blamed(name):
+    with blamed(name):
         try:
             method, weights = _build(module)(), None
         except UserError:

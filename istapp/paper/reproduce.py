@@ -265,7 +265,6 @@ def reproduce(
         return True
     done = work_off(work, places, device_name, minutes, say, progress)
     progress("")
-    say(
-        f"{name}: whole, as far as it can be here" if done else f"{name}: not whole; the same command goes on from here"
-    )
+    goes_on = "; the same command goes on from here" if minutes > 0 else ""  # without minutes it only tells
+    say(f"{name}: whole, as far as it can be here" if done else f"{name}: not whole{goes_on}")
     return done

@@ -151,8 +151,8 @@ class Trainer:
         if stored and stored["decay_from"] is None and stored["pixels"] > recipe.stable_pixels + recipe.pixels_per_step:
             least = stored["pixels"] / max(1e-9, 1 - recipe.decay)
             raise UserError(
-                f"{run.keep.name} has seen {stored['pixels'] / 1e6:.0f} million pixels, more than the first "
-                f"{100 * (1 - recipe.decay):.0f} % of {recipe.pixels / 1e6:.0f} million: name a budget of at least "
+                f"{run.keep.name} has seen {stored['pixels'] / 1e6:.3g} million pixels, more than the first "
+                f"{100 * (1 - recipe.decay):.0f} % of {recipe.pixels / 1e6:.3g} million: name a budget of at least "
                 f"{math.ceil(least / 1e6)} million"
             )
         return stored
