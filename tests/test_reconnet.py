@@ -9,7 +9,7 @@ from rivals import before_and_after, loaded
 
 from istapp import methods
 from istapp.basics.errors import UserError
-from istapp.methods.linear import second_moment
+from istapp.methods.linear import _read, second_moment
 from istapp.methods.reconnet import ReconNet
 from istapp.sampling import BlockSampling
 
@@ -112,7 +112,7 @@ def test_a_short_training_beats_its_start_and_survives_the_disk(tmp_path: Path) 
 
 def test_building_it_for_its_shapes_leaves_the_stored_statistics_alone() -> None:
     """Under the meta device every new tensor is without numbers, also one that would be remembered for later."""
-    second_moment.cache_clear()
+    _read.cache_clear()
     with torch.device("meta"):
         ReconNet(0.1, linear_start=True)
     assert second_moment().isfinite().all() and not second_moment().is_meta
