@@ -38,8 +38,10 @@ def recompute(row: dict[str, str]) -> float:
             raise
         pytest.skip(f"{label} is not at hand")
     assert not part or row["image"] in part
-    alone = "blockwise" in row["variant"].split("; ")
+    forms = row["variant"].split("; ")
+    alone = "blockwise" in forms
     ratio, method = float(row["ratio"]) / 100, methods.get(row["method"], weights=path)
+    method = methods.whole_image(method) if "whole image" in forms else method
     found = evaluate(method, [image], [ratio], seed=int(row["seed"]), blockwise=alone)[0]
     assert found["variant"] == row["variant"]
     assert all(row[column] in ("", found[column]) for column in ("pixels", "weights"))

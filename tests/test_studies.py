@@ -59,7 +59,7 @@ def test_the_second_moment_is_stored_as_it_is_read(
     monkeypatch.setattr(linear, "SECOND_MOMENT", tmp_path / "c.safetensors")
     assert main(["study", "second-moment"]) == 0
     assert weights.header(linear.SECOND_MOMENT)["training_hash"] == datasets.data_hash(train400)
-    read = linear.second_moment.__wrapped__()
+    read = linear._read.__wrapped__()
     torch.testing.assert_close(read, linear.fit_second_moment(i.luma() for i in train400), atol=1e-6, rtol=0)
 
 
