@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from istapp.basics.errors import UserError, nearest
+from istapp.basics.errors import UserError
 from istapp.basics.paths import read_table, refuse_unwritable, write_records
 from istapp.commands.arguments import Adder, device, minutes, pixels, whole
 
@@ -142,16 +142,12 @@ def ladder(options: argparse.Namespace) -> None:
     device(options.device)
     if options.out:
         refuse_unwritable(options.out)
-    group, known = options.group, {rung.group for rung in ladder.rungs()}
-    if group and group not in known:  # in the words of `ladder.climb`, which is not asked where nothing is trained
-        raise UserError(
-            f"the ladder has no group '{group}'{nearest(group, known)}; there are {', '.join(sorted(known))}"
-        )
+    ladder.refuse_unknown(options.group)
     if options.minutes:
-        ladder.climb(options.minutes, options.out, print, options.device, group)
+        ladder.climb(options.minutes, options.out, print, options.device, options.group)
     rows = {(row["rung"], row["seed"]): row["mean"] for row in ladder.read(options.out)}
     for rung in ladder.rungs():
-        if group not in ("", rung.group):
+        if options.group not in ("", rung.group):
             continue
         means = [rows[rung.name, str(seed)] for seed in (1, 2, 3) if (rung.name, str(seed)) in rows]
         print(f"{rung.group:14} {rung.name:42} {'  '.join(means) or '-':26} {rung.recipe}")

@@ -230,6 +230,19 @@ def _close(rows: list[dict[str, str]]) -> set[str]:
     return {r["rung"] for r in firsts if abs(float(r["mean"]) - ours_.get(r["pixels"], math.inf)) < 0.2}
 
 
+def refuse_unknown(group: str) -> None:
+    """Refuse the name of a group that has no rungs; an empty one stands for all.
+
+    Raises:
+        UserError: there is no such group.
+    """
+    known = {rung.group for rung in rungs()}
+    if group and group not in known:
+        raise UserError(
+            f"the ladder has no group '{group}'{nearest(group, known)}; there are {', '.join(sorted(known))}"
+        )
+
+
 def climb(
     minutes: float = math.inf, out: Path | None = None, say: Callable[[str], None] = print, device: str = "cpu",
     group: str = "",
@@ -241,11 +254,7 @@ def climb(
     Raises:
         UserError: Train400 is not at hand, or there is no such group.
     """
-    known = {rung.group for rung in rungs()}
-    if group and group not in known:
-        raise UserError(
-            f"the ladder has no group '{group}'{nearest(group, known)}; there are {', '.join(sorted(known))}"
-        )
+    refuse_unknown(group)
     out, end = out or FILE, time.monotonic() + 60 * minutes
     images = datasets.load("Train400")
     while todo := next(waiting(read(out), device, group), None):

@@ -258,10 +258,9 @@ def work_off(
     end = time.monotonic() + 60 * minutes
     done: list[str] = []
     if not queue(places, device_name == "cuda"):
-        larger = "" if device_name == "cuda" else (
-            "; the networks of the paper's size are queued for --device cuda, and trained here by name: istapp train ID"
-        )  # fmt: skip
-        say(f"every run of the laptop edition is done{larger}")
+        say("every run is done" if device_name == "cuda" else
+            "every run of the laptop edition is done; the networks of the paper's size are queued for --device cuda, "
+            "and trained here by name: istapp train ID")  # fmt: skip
     while waiting := queue(places, device_name == "cuda"):
         left = (end - time.monotonic()) / 60
         if left <= 0.1:

@@ -34,9 +34,8 @@ def required(name: str) -> list[tuple[Path, dict[str, Any]]]:
     """
     found = shipped(name)
     if not found:
-        ours = (
-            Path(__file__).parents[1] / "methods" / f"{name.replace('-', '_')}.py"
-        ).is_file()  # the queue has runs of these
+        # The queue has runs of this package's methods alone.
+        ours = (Path(__file__).parents[1] / "methods" / f"{name.replace('-', '_')}.py").is_file()
         raise UserError(
             f"no weights for {name} are shipped yet: name a file with --weights FILE (Python: weights=FILE), "
             f"or train them: {f'istapp train {name}' if ours else 'istapp.training.train'}"
